@@ -1,0 +1,41 @@
+/**
+ * Calls `listener` once when `signal` aborts, at once if it has; returns the undo.
+ *
+ * The only place in this folder that listens for aborts: a long-lived signal keeps every listener that nobody removes,
+ * and `AbortSignal.any` leaks on some runtimes even without one.
+ */
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) {
+    listener();
+    return () => {};
+  }
+  signal.addEventListener("abort", listener, { once: true });
+  return () => signal.removeEventListener("abort", listener);
+}
+
+/** A signal that aborts with its parents, or by itself without disturbing them. */
+export interface Linked {
+  readonly signal: AbortSignal;
+  /** Aborts this signal alone, and leaves the parents. */
+  abort(reason?: unknown): void;
+  /** Leaves the parents without aborting: what lives on is no longer theirs to stop. */
+  release(): void;
+}
+
+/** Links a new signal below its parents by hand; `abort()` or `release()` it, or it stays on them. */
+export function linked(...parents: readonly (AbortSignal | undefined)[]): Linked {
+  const controller = new AbortController();
+  const undo: (() => void)[] = [];
+  const release = () => {
+    for (const leave of undo.splice(0)) leave();
+  };
+  const abort = (reason?: unknown) => {
+    release();
+    controller.abort(reason);
+  };
+  for (const parent of parents) {
+    if (parent !== undefined && !controller.signal.aborted) undo.push(onAbort(parent, () => abort(parent.reason)));
+  }
+  if (controller.signal.aborted) release();
+  return { signal: controller.signal, abort, release };
+}
