@@ -1,4 +1,4 @@
-import { positive } from "./options.ts";
+import { positive } from "./check.ts";
 
 /** How long to wait after the given number of failures in a row, counted from 1, in milliseconds. */
 export type Backoff = (failures: number) => number;

@@ -60,8 +60,8 @@ export function isCaller(error: unknown): boolean {
   return marked(callers, error);
 }
 
-/** The mark survives one wrapping: Connect wraps what interceptors throw. */
-function marked(marks: WeakSet<object>, error: unknown): boolean {
-  if (typeof error !== "object" || error === null) return false;
-  return marks.has(error) || (error instanceof Error && error.cause !== error && marked(marks, error.cause));
+/** The mark survives wrapping: Connect wraps what interceptors throw. */
+function marked(marks: WeakSet<object>, error: unknown, depth = 4): boolean {
+  if (typeof error !== "object" || error === null || depth === 0) return false;
+  return marks.has(error) || (error instanceof Error && marked(marks, error.cause, depth - 1));
 }

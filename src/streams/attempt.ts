@@ -1,0 +1,130 @@
+import { after } from "./clock.ts";
+import type { Course, Proof } from "./course.ts";
+import type { Connection, Slot } from "./gate.ts";
+import type { Policy } from "./options.ts";
+import type { Linked } from "./signal.ts";
+import { linked } from "./signal.ts";
+
+/** From when after its sending an attempt counts as let in and the next stream may connect, in milliseconds. */
+const letInMs = 250;
+
+/** One try at a stream, as its opener sees it. */
+export interface Attempt<T> {
+  /** Aborts when the attempt is over, however it ended: pass it to the call. */
+  readonly signal: AbortSignal;
+  /** Which attempt this is, counted from 1. */
+  readonly number: number;
+  /** The last message delivered, by whichever attempt: a service with a cursor resumes behind it. */
+  readonly last: T | undefined;
+  /** Says that there is proof of life; pass it as `onHeader`. */
+  readonly live: () => void;
+}
+
+/**
+ * The moments of one attempt. *Sent*: the request is written; without a `ready` that tells, the first read. *Live*: the
+ * first of headers, a message, the opener's own proof, and, where `ready` tells what was sent, `steadyMs` of life.
+ * *Steady*: `steadyMs` after sent, or after live where nothing tells what was sent. *Let in*: live, or outlived its
+ * sending by 250 ms.
+ */
+export class Moments<T> implements Attempt<T>, Proof {
+  readonly number: number;
+  readonly last: T | undefined;
+  heardAny = false;
+  wasSteady = false;
+  timedOut = false;
+  connection: Connection | undefined;
+  readonly #course: Course<T>;
+  readonly #policy: Policy;
+  readonly #life: Linked;
+  #slot: Slot | undefined;
+  #begunAt = 0;
+  #sentAt: number | undefined;
+  #endedAt: number | undefined;
+  #isLive = false;
+  #isIn = false;
+
+  constructor(course: Course<T>, policy: Policy, signal: AbortSignal | undefined) {
+    this.#course = course;
+    this.#policy = policy;
+    this.#life = linked(signal);
+    this.number = course.attempts + 1;
+    this.last = course.last;
+  }
+
+  get signal(): AbortSignal {
+    return this.#life.signal;
+  }
+
+  get wasSent(): boolean {
+    return this.#sentAt !== undefined;
+  }
+
+  get livedMs(): number {
+    const now = this.#endedAt ?? this.#policy.clock.now();
+    return this.#sentAt === undefined ? 0 : now - this.#sentAt;
+  }
+
+  /** Waits for its turn at the gate, and for a connection that takes requests. */
+  async connect(): Promise<void> {
+    const { clock, gate, priority, ready } = this.#policy;
+    this.#slot = await gate?.enter({ priority, failed: this.#course.failedLast }, this.signal);
+    this.#begunAt = clock.now();
+    this.#course.begin(this.#begunAt);
+    const timeoutMs = this.#slot?.timeoutMs ?? defaultTimeoutMs;
+    try {
+      this.connection = await ready?.(this.signal, timeoutMs);
+    } catch (error) {
+      this.timedOut = clock.now() - this.#begunAt >= timeoutMs;
+      throw error;
+    }
+  }
+
+  /** The request is on its way. */
+  sent(): void {
+    const { clock, ready, steadyMs } = this.#policy;
+    this.#sentAt = clock.now();
+    after(clock, letInMs, this.signal, () => {
+      this.#slot?.release();
+      if (ready !== undefined) this.#letIn();
+    });
+    if (ready !== undefined) after(clock, steadyMs, this.signal, () => this.#steady());
+  }
+
+  readonly live = (): void => {
+    if (this.#isLive || this.signal.aborted) return;
+    this.#isLive = true;
+    this.#slot?.release();
+    this.#letIn();
+    this.#course.live();
+    const { clock, ready, steadyMs } = this.#policy;
+    if (ready === undefined) after(clock, steadyMs, this.signal, () => this.#steady());
+  };
+
+  heard(message: T): void {
+    this.heardAny = true;
+    this.#course.heard(message);
+    this.live();
+  }
+
+  /** Whatever of it still lives is released. */
+  end(): void {
+    this.#endedAt = this.#policy.clock.now();
+    this.#slot?.release();
+    this.#life.abort();
+  }
+
+  #letIn(): void {
+    if (this.#isIn) return;
+    this.#isIn = true;
+    this.#course.letIn();
+  }
+
+  #steady(): void {
+    this.wasSteady = true;
+    this.live();
+    this.#course.steady();
+  }
+}
+
+/** How long a connect may take where no gate says. */
+const defaultTimeoutMs = 5000;

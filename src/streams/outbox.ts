@@ -1,0 +1,89 @@
+import { onAbort } from "./signal.ts";
+
+/**
+ * The request side of one attempt at a bidirectional stream: the replay first, then what is pushed, until the attempt's
+ * signal aborts.
+ *
+ * Written by hand because Connect pulls it: a generator parked on `await` is never woken when the call ends, and an
+ * iterator without `throw` is an unhandled rejection. An item is sent when the transport has pulled it.
+ */
+export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #replay: Iterator<T>;
+  readonly #queue: T[] = [];
+  readonly #undo: () => void;
+  #head = 0;
+  #replayed = false;
+  #ended = false;
+  #asker: ((item: IteratorResult<T, undefined>) => void) | undefined;
+
+  constructor(replay: Iterable<T>, signal: AbortSignal) {
+    this.#replay = replay[Symbol.iterator]();
+    this.#undo = onAbort(signal, () => this.#end());
+  }
+
+  /** Whether everything to be replayed was pulled; what is registered before need not be pushed. */
+  get replayed(): boolean {
+    return this.#replayed;
+  }
+
+  /** Sends an item, behind the replay; after the end it goes nowhere. */
+  push(item: T): void {
+    if (this.#ended) return;
+    if (this.#asker === undefined) {
+      this.#queue.push(item);
+      return;
+    }
+    const asker = this.#asker;
+    this.#asker = undefined;
+    asker({ done: false, value: item });
+  }
+
+  /** What was pushed and not pulled: never sent on this attempt. */
+  unsent(): T[] {
+    return this.#queue.slice(this.#head);
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    const item = this.#ended ? undefined : this.#pull();
+    if (item !== undefined) return Promise.resolve(item);
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve) => {
+      this.#asker = resolve;
+    });
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Connect throws in what broke the call; the response side tells the same, so here it is only an end. */
+  throw(): Promise<IteratorResult<T, undefined>> {
+    return this.return();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #pull(): IteratorYieldResult<T> | undefined {
+    if (!this.#replayed) {
+      const replay = this.#replay.next();
+      if (replay.done !== true) return { done: false, value: replay.value };
+      this.#replayed = true;
+    }
+    if (this.#head === this.#queue.length) {
+      this.#queue.length = this.#head = 0;
+      return undefined;
+    }
+    return { done: false, value: this.#queue[this.#head++] as T }; // Inside the bounds.
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#undo?.();
+    this.#asker?.({ done: true, value: undefined });
+    this.#asker = undefined;
+  }
+}

@@ -1,0 +1,145 @@
+/** How much a pump reads ahead of its consumer. Every key is optional. */
+export interface PumpOptions<T> {
+  /** Pauses reading when so many messages wait. @default Infinity */
+  readonly maxMessages?: number | undefined;
+  /** Pauses reading when so many bytes wait, as `sizeOf` counts them. @default Infinity */
+  readonly maxBytes?: number | undefined;
+  /** A message's size in bytes. @default 0 for every message */
+  readonly sizeOf?: ((message: T) => number) | undefined;
+  /** Told when reading pauses and when it goes on. */
+  readonly onPaused?: ((paused: boolean) => void) | undefined;
+  /** Told how many messages wait, each time one more does. */
+  readonly onQueued?: ((waiting: number) => void) | undefined;
+}
+
+/**
+ * Reads a source while nobody asks, so that its life belongs to the stream and not to its reader: whoever works a
+ * minute on one message is still connected after it. Queues what comes, up to its bounds.
+ */
+export class Pump<T> {
+  readonly #options: PumpOptions<T>;
+  readonly #sizeOf: (message: T) => number;
+  /** What waits, from `#head` on; slots are cleared as they are read. */
+  #queue: (T | undefined)[] = [];
+  #head = 0;
+  #bytes = 0;
+  #ended = false;
+  #error: unknown;
+  #failed = false;
+  #asker: { resolve(read: IteratorResult<T, undefined>): void; reject(error: unknown): void } | undefined;
+  #drained: (() => void) | undefined;
+
+  constructor(options: PumpOptions<T> = {}) {
+    this.#options = options;
+    this.#sizeOf = options.sizeOf ?? (() => 0);
+  }
+
+  /** Reads the source to its end; never rejects: an error is for whoever asks next. */
+  async run(source: AsyncIterable<T>): Promise<void> {
+    try {
+      for await (const message of source) {
+        if (this.#ended) return;
+        if (this.#put(message)) await this.#room();
+      }
+      this.#end();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** The next message, in order; after the last one, how the source ended. */
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#head < this.#queue.length) return Promise.resolve({ done: false, value: this.#take() });
+    if (this.#failed) {
+      this.#failed = false;
+      return Promise.reject(this.#error);
+    }
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => {
+      this.#asker = { resolve, reject };
+    });
+  }
+
+  /** Throws away what waits, and ends quietly. */
+  stop(): void {
+    this.#drop();
+    this.#failed = false;
+    this.#end();
+  }
+
+  /** Ends with an error, behind what waits. */
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    const asker = this.#asker;
+    this.#asker = undefined;
+    if (asker === undefined) {
+      this.#failed = true;
+      this.#error = error;
+    }
+    this.#end();
+    asker?.reject(error);
+  }
+
+  /** Ends with an error, before what waits: the consumer itself has said stop. */
+  abort(error: unknown): void {
+    this.#drop();
+    this.fail(error);
+  }
+
+  /** Hands the message on or queues it; true when reading should pause. */
+  #put(message: T): boolean {
+    const asker = this.#asker;
+    if (asker !== undefined) {
+      this.#asker = undefined;
+      asker.resolve({ done: false, value: message });
+      return false;
+    }
+    this.#queue.push(message);
+    this.#bytes += this.#sizeOf(message);
+    this.#options.onQueued?.(this.#queue.length - this.#head);
+    return this.#full();
+  }
+
+  #take(): T {
+    const message = this.#queue[this.#head] as T; // Inside the bounds: `next()` has looked.
+    this.#queue[this.#head++] = undefined;
+    this.#bytes -= this.#sizeOf(message);
+    if (this.#head === this.#queue.length) {
+      this.#queue = [];
+      this.#head = 0;
+    } else if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+    if (this.#drained !== undefined && !this.#full()) this.#drained();
+    return message;
+  }
+
+  #full(): boolean {
+    const { maxMessages = Infinity, maxBytes = Infinity } = this.#options;
+    return this.#queue.length - this.#head >= maxMessages || this.#bytes >= maxBytes;
+  }
+
+  #room(): Promise<void> {
+    this.#options.onPaused?.(true);
+    return new Promise((resolve) => {
+      this.#drained = () => {
+        this.#drained = undefined;
+        this.#options.onPaused?.(false);
+        resolve();
+      };
+    });
+  }
+
+  #drop(): void {
+    this.#queue = [];
+    this.#head = this.#bytes = 0;
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#drained?.();
+    this.#asker?.resolve({ done: true, value: undefined });
+    this.#asker = undefined;
+  }
+}

@@ -1,0 +1,40 @@
+import { onAbort } from "./signal.ts";
+
+/** Races an iterator against a signal, with one listener for its whole life: not every iterator heeds its signal. */
+export class Reader<T> {
+  readonly #iterator: AsyncIterator<T>;
+  readonly #signal: AbortSignal;
+  readonly #undo: () => void;
+  #done = false;
+  #fail: (reason: unknown) => void = () => {};
+
+  constructor(source: AsyncIterable<T>, signal: AbortSignal) {
+    this.#iterator = source[Symbol.asyncIterator]();
+    this.#signal = signal;
+    this.#undo = onAbort(signal, () => this.#fail(signal.reason));
+  }
+
+  /** The next message; rejects with the signal's reason as soon as it aborts, whatever the iterator does. */
+  next(): Promise<IteratorResult<T>> {
+    return new Promise((resolve, reject) => {
+      if (this.#signal.aborted) return reject(this.#signal.reason);
+      this.#fail = reject;
+      this.#iterator.next().then((read) => {
+        if (read.done === true) this.#done = true;
+        resolve(read);
+      }, (error: unknown) => {
+        this.#done = true;
+        reject(error);
+      });
+    });
+  }
+
+  /** Lets go of the iterator; one that has not ended is asked to. */
+  release(): void {
+    this.#undo();
+    if (this.#done) return;
+    this.#iterator.return?.().catch(() => {
+      // An iterator that fails while it is thrown away has nobody left to tell.
+    });
+  }
+}

@@ -1,0 +1,96 @@
+import { ConnectError } from "@connectrpc/connect";
+import type { Attempt } from "./attempt.ts";
+import { Moments } from "./attempt.ts";
+import { Course } from "./course.ts";
+import type { Policy, StreamOptions } from "./options.ts";
+import { resolve } from "./options.ts";
+import { Reader } from "./reader.ts";
+import type { Ending } from "./verdict.ts";
+import { judge } from "./verdict.ts";
+
+/** Opens a stream; called once per attempt. */
+export type Open<T> = (attempt: Attempt<T>) => AsyncIterable<T>;
+
+/**
+ * Yields what `open()` yields, and opens it again each time it ends: after cuts, restarts and silence, for as long as
+ * you loop.
+ *
+ * It pulls: nothing is opened before the first `next()`, and while your loop body runs nothing is read, noticed or
+ * reopened. Messages on the way when a wire is lost are lost with it, unless `open` resumes behind `attempt.last`.
+ *
+ * Three ways to stop: `break` ends quietly; `options.signal` throws its own reason; an ending that no retry can mend
+ * throws a {@link StreamError} whose `cause` is what the peer said. What your own code throws inside the call comes out
+ * as it is.
+ *
+ * @throws RangeError at once, when an option makes no sense
+ * @throws StreamError `refused`, `unreachable` or `stalled`
+ *
+ * @example
+ * ```ts
+ * const changes = reconnect(({ signal, last }) => watch.changes({ after: last?.offset }, { signal }), { signal });
+ * for await (const change of changes) console.log(change.offset);
+ * ```
+ */
+export function reconnect<T>(open: Open<T>, options: StreamOptions = {}): AsyncGenerator<T, void> {
+  return stay(open, resolve(options), options.signal);
+}
+
+/** The loop. What an ending means is a word; what the loop does about it is a switch. */
+async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | undefined): AsyncGenerator<T, void> {
+  const course = new Course<T>(policy);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      const moments = new Moments(course, policy, signal);
+      const { error } = yield* attempt(open, moments);
+      signal?.throwIfAborted();
+      const { heardAny: heard, wasSent: sent } = moments;
+      const origin = error === undefined ? "engine" : policy.origin(error);
+      const ending: Ending = { error, origin, heard, sent, wasLive: course.wasLive };
+      const verdict = await policy.judge(judge(ending, policy.onEnd), ending);
+      signal?.throwIfAborted();
+      switch (verdict) {
+        case "end":
+          return;
+        case "bug":
+          throw own(error);
+        case "fatal":
+          throw course.failure("refused", "The peer refused the stream", error);
+        case "suspect":
+          course.suspect(error);
+      }
+      await course.wait(moments, error, verdict === "doubt", signal);
+    }
+  } catch (error) {
+    if (!signal?.aborted) course.tell({ state: "ended", error });
+    throw error;
+  } finally {
+    course.tell({ state: "ended" });
+  }
+}
+
+/** One attempt: yields its messages, returns how it ended, throws nothing. */
+async function* attempt<T>(open: Open<T>, moments: Moments<T>): AsyncGenerator<T, { readonly error: unknown }> {
+  let reader: Reader<T> | undefined;
+  try {
+    await moments.connect();
+    reader = new Reader(open(moments), moments.signal);
+    const first = reader.next();
+    moments.sent();
+    for (let read = await first; read.done !== true; read = await reader.next()) {
+      moments.heard(read.value);
+      yield read.value;
+    }
+    return { error: undefined };
+  } catch (error) {
+    return { error: error ?? new TypeError(`The stream threw ${error}`) };
+  } finally {
+    reader?.release();
+    moments.end();
+  }
+}
+
+/** What the caller's own code threw, out of what Connect wrapped it in. */
+function own(error: unknown): unknown {
+  return error instanceof ConnectError && error.cause !== undefined ? error.cause : error;
+}
