@@ -1,0 +1,121 @@
+import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from "node:http2";
+import { constants } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Connection } from "../streams/gate.ts";
+import type { Dialed } from "./dial.ts";
+import type { Peer, Rhythm } from "./ping.ts";
+import { keepAlive } from "./ping.ts";
+import { watch } from "./stream.ts";
+
+/** What a session tells its owner. */
+export interface SessionEvents {
+  /** The peer says that we ask too often whether it lives. */
+  readonly calmed: () => void;
+  /** It is over, and its socket closes. */
+  readonly ended: () => void;
+}
+
+/**
+ * One HTTP/2 connection from its first SETTINGS to its end. It notices a peer that is gone without a word, lets what is
+ * under way finish when it has to go, and holds the process alive only while a call is open.
+ */
+export class Session implements Connection, Peer {
+  readonly #dialed: Dialed;
+  readonly #events: SessionEvents;
+  readonly #life = new AbortController();
+  readonly #over: Promise<void>;
+  #left = false;
+  #calmed = false;
+  #open = 0;
+  #reads = 0;
+
+  constructor(dialed: Dialed, rhythm: Rhythm, events: SessionEvents) {
+    const { http2, socket } = this.#dialed = dialed;
+    this.#events = events;
+    this.#over = new Promise((resolve) => {
+      if (socket.closed) resolve();
+      else socket.once("close", () => resolve());
+    });
+    this.#over.then(() => this.#end());
+    http2.once("close", () => this.#end());
+    http2.once("goaway", (code: number) => {
+      this.#calmed = code === constants.NGHTTP2_ENHANCE_YOUR_CALM;
+      if (this.#calmed) events.calmed();
+      this.#left = true;
+    });
+    socket.unref();
+    keepAlive(this, rhythm, this.#life.signal).then(() => this.end(dead()), () => {
+      // The session ended before its peer was found dead.
+    });
+  }
+
+  /** False from the moment it has ended or takes no new streams. */
+  get alive(): boolean {
+    const { http2, socket } = this.#dialed;
+    return !this.#left && !http2.closed && !http2.destroyed && !socket.destroyed;
+  }
+
+  /** How many calls are open. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** Bun counts no bytes on a socket that HTTP/2 reads, so reads count too. */
+  get received(): number {
+    return this.#dialed.socket.bytesRead + this.#reads;
+  }
+
+  /** A call has read something. */
+  read(): void {
+    this.#reads++;
+  }
+
+  ask(answered: () => void): void {
+    const { http2 } = this.#dialed;
+    if (http2.destroyed) return;
+    const tell = (error: Error | null) => {
+      if (error === null) answered();
+    };
+    http2.ping(tell);
+    // Node pings no more once the peer has said GOAWAY, though streams may live on for hours: SETTINGS are answered.
+    if (http2.closed) http2.settings({}, tell);
+  }
+
+  /** Opens a stream. @throws what node:http2 throws on a session that just went away */
+  request(headers: OutgoingHttpHeaders, options: Omit<ClientSessionRequestOptions, "signal">): ClientHttp2Stream {
+    const { authority, http2, socket } = this.#dialed;
+    const stream = http2.request({ ":authority": authority, ...headers }, options);
+    if (this.#open++ === 0) socket.ref();
+    watch(stream, (code) => {
+      if (--this.#open === 0) socket.unref();
+      // Not the peer's GOAWAY but our own library out of memory: no later call on this session would get through.
+      if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM && !this.#calmed) this.retire();
+    });
+    return stream;
+  }
+
+  /** Takes no new streams; closes when those it has are finished. */
+  retire(): void {
+    this.#left = true;
+    this.#dialed.http2.close();
+  }
+
+  /** Ends all its streams with this error; resolves when its socket is closed. Idempotent. */
+  end(error: Error): Promise<void> {
+    this.#dialed.http2.destroy(error);
+    this.#end();
+    return this.#over;
+  }
+
+  #end(): void {
+    if (this.#life.signal.aborted) return;
+    this.#life.abort();
+    // A moment for the last frames; a peer that is gone without a word would hold a socket that waits for it.
+    setImmediate(() => this.#dialed.socket.destroy());
+    this.#events.ended();
+  }
+}
+
+function dead(): ConnectError {
+  return new ConnectError("The peer does not answer PING any more", Code.Unavailable);
+}

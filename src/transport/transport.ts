@@ -1,0 +1,101 @@
+import type { Interceptor, Transport } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { positive } from "../streams/check.ts";
+import type { Clock } from "../streams/clock.ts";
+import { systemClock } from "../streams/clock.ts";
+import { StreamError } from "../streams/errors.ts";
+import type { Connection, Ready } from "../streams/gate.ts";
+import type { Address, TlsMaterial } from "./address.ts";
+import { Dialer } from "./dialer.ts";
+import { Sessions } from "./sessions.ts";
+
+export type { Address, TlsMaterial } from "./address.ts";
+
+/** Where a channel leads, and how it is kept. Only `address` is required. */
+export interface ChannelOptions {
+  /** Asked at every dial. What it throws is the caller's error. */
+  readonly address: () => Promise<Address>;
+  /** Asked at the first dial, and again until it answers. What it throws is the caller's error. @default plaintext */
+  readonly tls?: (() => Promise<TlsMaterial>) | undefined;
+  /** Called around every call, the first outermost; the connection is dialed inside the last. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** How often the peer is asked whether it lives, with or without calls. @default 10_000 */
+  readonly pingIntervalMs?: number | undefined;
+  /** How long the peer may be silent after that. @default 5000 */
+  readonly pingTimeoutMs?: number | undefined;
+  /** How long a dial for a call may take until the peer's SETTINGS are here. @default 5000 */
+  readonly connectTimeoutMs?: number | undefined;
+  /** How many bytes may be on the way to us, per stream and per connection alike. @default 1 MiB */
+  readonly windowBytes?: number | undefined;
+  /** The largest message, either way; a larger one is not sent, or not read. @default 4 MiB */
+  readonly maxMessageBytes?: number | undefined;
+  /** Time. @default the runtime's */
+  readonly clock?: Clock | undefined;
+}
+
+/** Calls to one place over one connection at a time. */
+export interface Channel {
+  /** For `createClient()` of Connect; a call dials if need be, and throws StreamError `closed` after `close()`. */
+  readonly transport: Transport;
+  /** Dials if need be, once for all who ask, and resolves when a request can be written. */
+  readonly ready: Ready;
+  /** Waits for a live connection without ever dialing. */
+  up(signal: AbortSignal): Promise<Connection>;
+  /** The live connection: the one that takes new calls. */
+  readonly connection: Connection | undefined;
+  /** Ends every call; resolves when no socket is left. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * gRPC over HTTP/2, on connections that notice when their peer is gone. Nothing is opened before the first call.
+ *
+ * @throws RangeError when an option makes no sense
+ */
+export function openChannel(options: ChannelOptions): Channel {
+  const { address, clock = systemClock, interceptors = [], tls } = options;
+  const { pingIntervalMs = 10_000, pingTimeoutMs = 5000, connectTimeoutMs = 5000 } = options;
+  const { windowBytes = 2 ** 20, maxMessageBytes = 4 * 2 ** 20 } = options;
+  const numbers = { pingIntervalMs, pingTimeoutMs, connectTimeoutMs, windowBytes, maxMessageBytes };
+  for (const [name, value] of Object.entries(numbers)) positive(name, value);
+
+  const dialer = new Dialer({ address, clock, tls, windowBytes });
+  const sessions = new Sessions({ clock, connectTimeoutMs, dialer, pingIntervalMs, pingTimeoutMs });
+  // Connect asks for a stream without a signal; here a caller that leaves during the dial sends nothing.
+  const dialed: Interceptor = (next) => async (request) => {
+    if (sessions.connection === undefined) await sessions.ready(request.signal, connectTimeoutMs);
+    return await next(request);
+  };
+  const grpc = createGrpcTransport({
+    baseUrl: sessions.authority,
+    interceptors: [...interceptors, dialed],
+    readMaxBytes: maxMessageBytes,
+    sessionManager: sessions,
+    writeMaxBytes: maxMessageBytes,
+  });
+  return {
+    transport: untilClosed(grpc, sessions),
+    ready: sessions.ready,
+    up: (signal) => sessions.up(signal),
+    get connection() {
+      return sessions.connection;
+    },
+    close: () => sessions.close(),
+  };
+}
+
+/** Connect wraps what it does not know: whoever calls a closed channel shall see that it is closed. */
+function untilClosed(inner: Transport, sessions: Sessions): Transport {
+  const call = async <R>(run: () => Promise<R>): Promise<R> => {
+    sessions.assertOpen();
+    try {
+      return await run();
+    } catch (error) {
+      throw error instanceof Error && error.cause instanceof StreamError ? error.cause : error;
+    }
+  };
+  return {
+    unary: (...args) => call(() => inner.unary(...args)),
+    stream: (...args) => call(() => inner.stream(...args)),
+  };
+}
