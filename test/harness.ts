@@ -32,7 +32,7 @@ export interface Test {
 }
 
 const hookLimitMs = 10_000;
-const lingerMs = 5_000;
+const lingerMs = 3_000;
 const count = { passed: 0, failed: 0, skipped: 0, outstanding: 0 };
 const failures: string[] = [];
 let current = "";
@@ -157,6 +157,7 @@ function stray(kind: string, thrown: unknown): void {
 
 /** A process that something keeps alive is a leak: a timer, a socket or a server outlived its test. */
 function lingering(): void {
+  if (count.outstanding > 0) return;
   const held = process.getActiveResourcesInfo?.().join(", ") ?? "unknown";
   fail("after the last test", new Error(`the process is still alive ${lingerMs} ms later, held by: ${held}`));
   process.exit(1);
