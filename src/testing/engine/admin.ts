@@ -1,0 +1,186 @@
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { TriggerWorkflowRequest } from "../../../gen/v1/shared/trigger_pb.ts";
+import { type AdminService, RunStatus, type TasksFilter } from "../../../gen/v1/workflows_pb.ts";
+import type { WorkflowService } from "../../../gen/workflows/workflows_pb.ts";
+import type { Core } from "./core.ts";
+import { isUuid, uuid } from "./ids.ts";
+import { parse } from "./json.ts";
+import { childMetadata, metadataIn, type Runs, type Trigger } from "./runs.ts";
+import type { Run, Task } from "./state.ts";
+import { putWorkflow } from "./workflows.ts";
+
+/** Definitions and runs. */
+export function admin(core: Core, runs: Runs): Partial<ServiceImpl<typeof AdminService>> {
+  return {
+    putWorkflow(request) {
+      const workflow = putWorkflow(core.state, request, core.random);
+      return { id: workflow.versionId, workflowId: workflow.id };
+    },
+
+    triggerWorkflowRun({ workflowName, input, additionalMetadata, priority }) {
+      const text = new TextDecoder();
+      checkPriority(priority);
+      const externalId = start(core, runs, workflowName, {
+        input: text.decode(input),
+        metadata: metadataIn(text.decode(additionalMetadata)),
+        priority,
+        parent: undefined,
+      });
+      return { externalId };
+    },
+
+    getRunDetails({ externalId }) {
+      return details(core, externalId);
+    },
+
+    cancelTasks({ externalIds, filter }) {
+      const ids = select(core, externalIds, filter);
+      // The answer says what was asked for; the cancelling comes after it.
+      core.agenda.in(core.timing.assignMs, () => {
+        for (const id of ids) for (const task of tasksOf(core, id)) runs.cancel(task);
+      });
+      return { cancelledTasks: ids };
+    },
+
+    replayTasks({ externalIds, filter }) {
+      const ids = select(core, externalIds, filter);
+      return { replayedTasks: runs.replay(ids.flatMap((id) => tasksOf(core, id))).map((task) => task.id) };
+    },
+  };
+}
+
+/** The older service: only its triggers. */
+export function workflows(core: Core, runs: Runs): Partial<ServiceImpl<typeof WorkflowService>> {
+  return {
+    triggerWorkflow(request) {
+      return { workflowRunId: startChecked(core, runs, request) };
+    },
+
+    bulkTriggerWorkflow({ workflows: requests }) {
+      for (const request of requests) checkTrigger(request);
+      return { workflowRunIds: requests.map((request) => startChecked(core, runs, request)) };
+    },
+  };
+}
+
+function startChecked(core: Core, runs: Runs, request: TriggerWorkflowRequest): string {
+  checkTrigger(request);
+  const { name, input, priority, additionalMetadata, parentTaskRunExternalId } = request;
+  const own = metadataIn(additionalMetadata ?? "");
+  if (parentTaskRunExternalId === undefined) {
+    return start(core, runs, name, { input, metadata: own, priority, parent: undefined });
+  }
+  const parent = core.state.tasks.get(parentTaskRunExternalId.toLowerCase());
+  if (parent === undefined) throw new ConnectError("parent task not found", Code.NotFound);
+  return start(core, runs, name, {
+    input,
+    metadata: childMetadata(own, parent),
+    priority,
+    parent: { taskId: parent.id, index: request.childIndex, key: request.childKey },
+  });
+}
+
+/** Starts a run. For an unknown workflow the real engine answers with an id that never comes into being. */
+function start(core: Core, runs: Runs, name: string, trigger: Trigger): string {
+  const workflow = core.state.workflows.get(name);
+  core.seen.triggers++;
+  if (workflow !== undefined) return runs.start(workflow, trigger).id;
+  if (core.unknownWorkflows === "phantom") return uuid(core.random);
+  throw new ConnectError(`workflow names not found: ${name}`, Code.InvalidArgument);
+}
+
+function checkTrigger(request: TriggerWorkflowRequest): void {
+  for (const [name, text] of [["Input", request.input], ["AdditionalMetadata", request.additionalMetadata]]) {
+    if (text !== undefined && text !== "" && parse(text) === undefined) {
+      throw new ConnectError(`Invalid request: ${name} must be valid JSON`, Code.InvalidArgument);
+    }
+  }
+  checkPriority(request.priority);
+  for (const id of [request.parentTaskRunExternalId, request.desiredWorkerId]) {
+    if (id !== undefined && !isUuid(id)) throw new ConnectError(`invalid id: ${id}`, Code.InvalidArgument);
+  }
+}
+
+function checkPriority(priority: number | undefined): void {
+  if (priority !== undefined && (priority < 1 || priority > 3)) {
+    throw new ConnectError("Invalid request: Priority must be between 1 and 3", Code.InvalidArgument);
+  }
+}
+
+function tasksOf(core: Core, id: string): Task[] {
+  const run = core.state.runs.get(id.toLowerCase());
+  const task = core.state.tasks.get(id.toLowerCase());
+  return run !== undefined ? [...run.tasks.values()] : task !== undefined ? [task] : [];
+}
+
+/** The ids a call is about: named, or found by the filter; naming and filtering at once is refused. */
+function select(core: Core, ids: readonly string[], filter: TasksFilter | undefined): string[] {
+  if (ids.length > 0 && filter !== undefined) {
+    throw new ConnectError("cannot provide both external_ids and filter", Code.InvalidArgument);
+  }
+  for (const id of ids) if (!isUuid(id)) throw new ConnectError(`invalid id: ${id}`, Code.InvalidArgument);
+  if (filter === undefined) return [...ids];
+  const pairs = filter.additionalMetadata.map((pair) => {
+    const colon = pair.indexOf(":");
+    if (colon < 1) throw new ConnectError(`invalid additional metadata: ${pair}`, Code.InvalidArgument);
+    return [pair.slice(0, colon), pair.slice(colon + 1)] as const;
+  });
+  return [...core.state.runs.values()].filter((run) =>
+    (filter.statuses.length === 0 || filter.statuses.includes(statusName(runStatus(run)))) &&
+    (filter.since === undefined || run.startedMs >= timestampMs(filter.since)) &&
+    (filter.until === undefined || run.startedMs <= timestampMs(filter.until)) &&
+    (filter.workflowIds.length === 0 || filter.workflowIds.includes(run.workflow.id)) &&
+    pairs.every(([key, value]) => run.metadata[key] === value)
+  ).map((run) => run.id);
+}
+
+function details(core: Core, id: string) {
+  if (!isUuid(id)) throw new ConnectError(`invalid external id: ${id}`, Code.InvalidArgument);
+  const task = core.state.tasks.get(id.toLowerCase());
+  const run = core.state.runs.get(id.toLowerCase()) ?? task?.run;
+  if (run === undefined) throw new ConnectError("workflow run not found", Code.NotFound);
+  const bytes = new TextEncoder();
+  const taskRuns = [...run.tasks.values()].map((it) =>
+    [it.step.name, {
+      externalId: it.id,
+      readableId: it.step.name,
+      status: taskStatus(it),
+      // Before the whole run is final nothing is filled in; afterwards the error is there even when it is empty.
+      ...(run.finished ? { error: it.error ?? "", output: bytes.encode(it.output ?? "") } : {}),
+    }] as const
+  );
+  const status = runStatus(run);
+  return {
+    input: bytes.encode(run.input),
+    additionalMetadata: bytes.encode(JSON.stringify(run.metadata)),
+    status,
+    done: status !== RunStatus.QUEUED && status !== RunStatus.RUNNING && run.finished,
+    taskRuns: Object.fromEntries(taskRuns),
+  };
+}
+
+function statusName(status: RunStatus): string {
+  return Object.entries(RunStatus).find(([, value]) => value === status)?.[0] ?? "";
+}
+
+/** While others of its run still go on, a task that has ended looks queued. */
+function taskStatus(task: Task): RunStatus {
+  if (task.state === "running") return RunStatus.RUNNING;
+  return task.run.finished ? endStatus(task) : RunStatus.QUEUED;
+}
+
+function endStatus(task: Task): RunStatus {
+  if (task.state === "failed") return RunStatus.FAILED;
+  if (task.state === "cancelled") return RunStatus.CANCELLED;
+  return RunStatus.COMPLETED;
+}
+
+function runStatus(run: Run): RunStatus {
+  const tasks = [...run.tasks.values()];
+  const statuses = new Set(tasks.map(taskStatus));
+  if (statuses.size === 1) return [...statuses][0]!;
+  if (statuses.has(RunStatus.FAILED)) return RunStatus.FAILED;
+  if (statuses.has(RunStatus.RUNNING) || statuses.has(RunStatus.QUEUED)) return RunStatus.RUNNING;
+  return statuses.has(RunStatus.CANCELLED) ? RunStatus.CANCELLED : RunStatus.COMPLETED;
+}

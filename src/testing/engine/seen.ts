@@ -1,0 +1,160 @@
+import { StepActionEventType } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import { names } from "./faults.ts";
+import type { Task, Worker } from "./state.ts";
+
+/** One call or stream, as it arrived. */
+export interface SeenCall {
+  /** With its service: `Dispatcher/ListenV2`. */
+  readonly method: string;
+  readonly atMs: number;
+  readonly authorization: string | undefined;
+  /** Absent while it is open. */
+  readonly endedMs?: number;
+}
+
+/** One heartbeat that was accepted. */
+export interface SeenBeat {
+  readonly workerId: string;
+  readonly atMs: number;
+}
+
+/** One report of a worker. */
+export interface SeenReport {
+  readonly taskId: string;
+  readonly attempt: number;
+  readonly type: "started" | "completed" | "failed" | "cancelled" | "acknowledged";
+  readonly workerId: string;
+  readonly payload: string;
+  readonly atMs: number;
+}
+
+/** One attempt that was handed out. */
+export interface SeenStart {
+  readonly taskId: string;
+  readonly runId: string;
+  readonly attempt: number;
+  readonly workerId: string;
+  readonly atMs: number;
+  /** Counted as delivered, and never written. */
+  readonly lost: boolean;
+}
+
+/** What one result stream was asked for, in order. */
+export interface SeenSubscription {
+  readonly openedMs: number;
+  readonly runIds: readonly string[];
+}
+
+/** What reached the engine; for assertions. Each list keeps its newest 10,000 entries, the counts go on. */
+export interface Seen {
+  /** Calls and stream opens, of one method or all, named with or without the service. */
+  calls(method?: string): readonly SeenCall[];
+  /** How many there were, whatever the list still holds. */
+  count(method?: string): number;
+  /** How many streams of a method are open. */
+  open(method: string): number;
+  readonly beats: readonly SeenBeat[];
+  readonly reports: readonly SeenReport[];
+  readonly starts: readonly SeenStart[];
+  readonly subscriptions: readonly SeenSubscription[];
+  /** Runs that were started. */
+  readonly triggers: number;
+  /** Attempts that were handed out or reported as started more than once, as `taskId/attempt`. */
+  readonly startedTwice: readonly string[];
+}
+
+const kept = 10_000;
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Keeps the books behind {@link Seen}. */
+export class SeenBook implements Seen {
+  readonly #now: () => number;
+  readonly #calls: Mutable<SeenCall>[] = [];
+  readonly #counts = new Map<string, number>();
+  readonly beats: SeenBeat[] = [];
+  readonly reports: SeenReport[] = [];
+  readonly starts: Mutable<SeenStart>[] = [];
+  readonly subscriptions: { openedMs: number; runIds: string[] }[] = [];
+  triggers = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  calls(method?: string): readonly SeenCall[] {
+    return this.#calls.filter((call) => method === undefined || names(method, call.method));
+  }
+
+  count(method?: string): number {
+    let total = 0;
+    for (const [name, count] of this.#counts) if (method === undefined || names(method, name)) total += count;
+    return total;
+  }
+
+  open(method: string): number {
+    return this.calls(method).filter((call) => call.endedMs === undefined).length;
+  }
+
+  get startedTwice(): readonly string[] {
+    const handed = this.starts.filter((start) => !start.lost).map((start) => `${start.taskId}/${start.attempt}`);
+    const told = this.reports.filter((report) => report.type === "started").map((it) => `${it.taskId}/${it.attempt}`);
+    return [...new Set([...repeated(handed), ...repeated(told)])];
+  }
+
+  /** Notes a call; the answer is called when it ends. */
+  called(method: string, authorization: string | undefined): () => void {
+    const call: Mutable<SeenCall> = { method, authorization, atMs: this.#now() };
+    keep(this.#calls, call);
+    this.#counts.set(method, (this.#counts.get(method) ?? 0) + 1);
+    return () => {
+      call.endedMs = this.#now();
+    };
+  }
+
+  beat(workerId: string): void {
+    keep(this.beats, { workerId, atMs: this.#now() });
+  }
+
+  reported(taskId: string, attempt: number, type: StepActionEventType, workerId: string, payload: string): void {
+    const name = reportNames[type];
+    if (name !== undefined) keep(this.reports, { taskId, attempt, type: name, workerId, payload, atMs: this.#now() });
+  }
+
+  started(task: Task, worker: Worker, delivered: boolean): void {
+    const { id: taskId, run, attempt } = task;
+    const atMs = this.#now();
+    keep(this.starts, { taskId, runId: run.id, attempt, workerId: worker.id, atMs, lost: !delivered });
+  }
+
+  /** The newest start of the task did not get through after all. */
+  unstarted(task: Task): void {
+    const index = this.starts.findLastIndex((start) => start.taskId === task.id);
+    if (index >= 0) this.starts.splice(index, 1);
+  }
+
+  /** Notes a result stream; each run id it is asked for goes into the list. */
+  subscribed(): string[] {
+    const runIds: string[] = [];
+    keep(this.subscriptions, { openedMs: this.#now(), runIds });
+    return runIds;
+  }
+}
+
+const reportNames: Readonly<Partial<Record<StepActionEventType, SeenReport["type"]>>> = {
+  [StepActionEventType.STEP_EVENT_TYPE_STARTED]: "started",
+  [StepActionEventType.STEP_EVENT_TYPE_COMPLETED]: "completed",
+  [StepActionEventType.STEP_EVENT_TYPE_FAILED]: "failed",
+  [StepActionEventType.STEP_EVENT_TYPE_CANCELLED]: "cancelled",
+  [StepActionEventType.STEP_EVENT_TYPE_ACKNOWLEDGED]: "acknowledged",
+};
+
+function keep<T>(list: T[], entry: T): void {
+  list.push(entry);
+  if (list.length > kept * 1.1) list.splice(0, list.length - kept);
+}
+
+function repeated(keys: readonly string[]): string[] {
+  const once = new Set<string>();
+  return keys.filter((key) => once.has(key) || !once.add(key));
+}

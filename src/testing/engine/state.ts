@@ -1,0 +1,181 @@
+import type { AssignedAction } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import type { JsonObject } from "./json.ts";
+
+/** One task of a workflow, as it was put. */
+export interface Step {
+  readonly id: string;
+  readonly name: string;
+  readonly action: string;
+  readonly parents: readonly string[];
+  readonly timeout: string;
+  readonly timeoutMs: number;
+  readonly scheduleMs: number;
+  readonly retries: number;
+  readonly backoffFactor: number | undefined;
+  readonly backoffMaxMs: number;
+  readonly durable: boolean;
+  /** Units by kind of slot. */
+  readonly slots: ReadonlyMap<string, number>;
+  /** Runs when another task of the run failed. */
+  readonly onFailure: boolean;
+}
+
+/** One version of a workflow; another definition under its name is another version. */
+export interface Workflow {
+  readonly id: string;
+  readonly versionId: string;
+  readonly name: string;
+  readonly checksum: string;
+  readonly steps: readonly Step[];
+  readonly priority: number;
+  readonly eventTriggers: readonly string[];
+}
+
+/** One open ListenV2 or Listen. */
+export interface Session {
+  /** Resolves true when the action counts as delivered. */
+  send(action: AssignedAction): Promise<boolean>;
+}
+
+/** A registered worker. */
+export interface Worker {
+  readonly id: string;
+  readonly name: string;
+  readonly actions: ReadonlySet<string>;
+  readonly slots: ReadonlyMap<string, number>;
+  readonly used: Map<string, number>;
+  readonly labels: Map<string, string | number>;
+  /** In the order they were opened. Lost with the process, as all sessions are. */
+  readonly sessions: Set<Session>;
+  /** The attempts it has. */
+  readonly tasks: Set<Task>;
+  /** The engine process the worker belongs to. */
+  dispatcherId: string;
+  active: boolean;
+  /** When it last opened a ListenV2. */
+  listenerAt: number | undefined;
+  beatAt: number | undefined;
+  /** Whether somebody watches for its silence. */
+  watched: boolean;
+}
+
+/** Waiting for parents, in the queue, waiting for its retry, with a worker, or ended. */
+export type TaskState =
+  | "waiting"
+  | "queued"
+  | "retrying"
+  | "running"
+  | "completed"
+  | "skipped"
+  | "failed"
+  | "cancelled";
+
+/** One task of a run. */
+export interface Task {
+  readonly id: string;
+  readonly run: Run;
+  readonly step: Step;
+  state: TaskState;
+  /** The retry_count of the wire: application retries, internal ones and replays. */
+  attempt: number;
+  appRetries: number;
+  internalRetries: number;
+  invocations: number;
+  worker: Worker | undefined;
+  /** What the attempt was assigned to; a released slot keeps it, so that a cancel finds its way. */
+  assigned: Worker | undefined;
+  deadlineMs: number | undefined;
+  output: string | undefined;
+  error: string | undefined;
+  /** Takes back the timer of the present state. */
+  disarm: () => void;
+}
+
+/** One run. */
+export interface Run {
+  readonly id: string;
+  readonly startedMs: number;
+  readonly workflow: Workflow;
+  /** As it was given. */
+  readonly input: string;
+  readonly metadata: JsonObject;
+  readonly priority: number;
+  readonly parent: Parent | undefined;
+  /** By readable id, in the order of the definition. */
+  readonly tasks: Map<string, Task>;
+  finished: boolean;
+}
+
+/** What a child run knows of its parent. */
+export interface Parent {
+  readonly taskId: string;
+  readonly index: number | undefined;
+  readonly key: string | undefined;
+}
+
+/** Whether nothing more will happen to the task by itself. */
+export function ended(task: Task): boolean {
+  return task.state === "completed" || task.state === "skipped" || task.state === "failed" ||
+    task.state === "cancelled";
+}
+
+/** Something that happened, for the streams that tell. */
+export interface Happening {
+  readonly kind: "started" | "completed" | "failed" | "cancelled" | "timed out" | "finished";
+  readonly run: Run;
+  /** Absent for the run as a whole. */
+  readonly task?: Task;
+  readonly attempt?: number;
+  /** Output or error, as the worker sent it; it may belong to an attempt that no longer counts. */
+  readonly payload?: string;
+}
+
+/** Everything the engine knows, in memory. It survives `kill()` and `restart()`, as a database would. */
+export class State {
+  readonly workflows: Map<string, Workflow> = new Map();
+  readonly workers: Map<string, Worker> = new Map();
+  readonly tasks: Map<string, Task> = new Map();
+  readonly runs: Map<string, Run> = new Map();
+  /** Child runs by their parent task and their key or index, so that asking twice starts one. */
+  readonly children: Map<string, Run> = new Map();
+  readonly #listeners = new Set<(happening: Happening) => void>();
+  readonly #finished: Run[] = [];
+  readonly #keepRuns: number;
+
+  constructor(keepRuns: number) {
+    this.#keepRuns = keepRuns;
+  }
+
+  /** Calls the listener for everything that happens from now on, until the undo. */
+  listen(listener: (happening: Happening) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  tell(happening: Happening): void {
+    if (happening.kind === "finished") this.#retire(happening.run);
+    for (const listener of this.#listeners) listener(happening);
+  }
+
+  add(run: Run): void {
+    this.runs.set(run.id, run);
+    for (const task of run.tasks.values()) this.tasks.set(task.id, task);
+    if (run.parent !== undefined) this.children.set(childKey(run.parent), run);
+  }
+
+  /** Memory is not a database: the oldest ended runs go. */
+  #retire(run: Run): void {
+    this.#finished.push(run);
+    if (this.#finished.length <= this.#keepRuns) return;
+    const oldest = this.#finished.shift()!;
+    if (!oldest.finished) return;
+    this.runs.delete(oldest.id);
+    for (const task of oldest.tasks.values()) this.tasks.delete(task.id);
+    if (oldest.parent !== undefined) this.children.delete(childKey(oldest.parent));
+  }
+}
+
+/** Children without key and index are never the same. */
+export function childKey(parent: Parent): string {
+  return `${parent.taskId} ${parent.key === undefined ? `#${parent.index}` : `=${parent.key}`}`;
+}
