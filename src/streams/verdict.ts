@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isCaller } from "./errors.ts";
-import { cutInsideMessage, endedWithoutStatus, fetchFailed, httpStatusOnly } from "./texts.ts";
+import { fetchFailed, saidOfProtocol, saidOfWire } from "./texts.ts";
 
 /**
  * What an ending means for the stream: come back (`transient`), come back rarely (`doubt`), come back but not for ever
@@ -59,19 +59,22 @@ export function judge(ending: Ending, onEnd: OnEnd): Verdict {
 }
 
 /**
- * Who made an error. A status that the peer sent shows in the error's metadata over gRPC and gRPC-web; over the Connect
- * protocol only the codes that no wire makes are taken for the peer's.
+ * Who made an error. A status that the peer sent shows in the error's metadata, over gRPC and gRPC-web as itself, at the
+ * end of a Connect stream by the headers that came before it; of what shows neither only the codes that no wire makes
+ * are taken for the peer's.
  */
 export function originOf(error: unknown): Origin {
   if (!(error instanceof ConnectError) || isCaller(error)) return "caller";
   if (error.metadata.has("grpc-status")) return "engine";
-  if (isCertificate(error)) return "wire";
+  if (isCertificate(error) || saidOfWire(error)) return "wire";
+  if (saidOfProtocol(error)) return "local";
+  if (error.metadata.get("content-type")?.startsWith("application/connect+")) return "engine";
   const { code, cause } = error;
   if (code === Code.ResourceExhausted) return "local";
-  if (code === Code.Internal && cause === undefined && !endedWithoutStatus(error)) return "local";
+  if (code === Code.Internal && cause === undefined) return "local";
+  if (code === Code.InvalidArgument && cause instanceof Error) return "local"; // JSON that does not parse.
   if ((code === Code.Unknown || code === Code.Internal) && isThrown(cause)) return "caller";
-  if (byCode[code] === "fatal" && !cutInsideMessage(error) && !httpStatusOnly(error)) return "engine";
-  return "wire";
+  return byCode[code] === "fatal" ? "engine" : "wire";
 }
 
 /** What Connect wrapped because somebody's code threw it; errors of the system carry a code. */
