@@ -40,7 +40,10 @@ export class Call {
     stream.on("error", () => {
       // A stream that breaks also closes, and that is what is listened to.
     });
-    stream.on("wantTrailers", () => stream.sendTrailers(this.#trailers));
+    stream.on("wantTrailers", () => {
+      stream.sendTrailers(this.#trailers);
+      this.#giveUp();
+    });
     this.#closed = new Promise((resolve) => stream.once("close", resolve));
     stream.once("aborted", () => this.#leave(left));
     stream.once("close", () => this.#leave(left));
@@ -124,9 +127,19 @@ export class Call {
     } else {
       const headers = { "content-type": contentType, ...nodeHeaders(header), ...this.#trailers };
       this.#stream.respond({ ":status": status, ...headers }, { endStream: true });
+      this.#giveUp();
     }
-    // What the client still uploads is read and dropped, or it would fill the session's memory.
+  }
+
+  /**
+   * Gives a stream up whose answer is complete. What the client still uploads is read and dropped, or it would fill the
+   * session's memory; and an open upload does not keep the stream, as grpc-go does not let it either.
+   */
+  #giveUp(): void {
     this.#stream.resume();
+    setImmediate(() => {
+      if (!this.#stream.readableEnded && !this.#stream.destroyed) this.#stream.close(0);
+    });
   }
 
   /** Resolves when the transport has the bytes, or will never take them. */
