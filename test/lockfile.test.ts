@@ -29,8 +29,8 @@ test("belongs to the package.json beside it", () => {
 });
 
 test("a lockfile that lacks one is noticed", () => {
-  const [path] = Object.keys(lock.packages).filter((path) => path.startsWith("node_modules/@deno/"));
-  const { [path!]: _, ...packages } = lock.packages;
+  const path = "node_modules/@deno/win32-x64";
+  const { [path]: _, ...packages } = lock.packages;
 
   const lacking = missing({ packages }).map(({ name }: { name: string }) => `node_modules/${name}`);
 

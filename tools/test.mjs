@@ -39,7 +39,10 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 await Promise.all(Array.from({ length: availableParallelism() }, async () => {
   for (let next = queue.shift(); next; next = queue.shift()) await next();
 }));
-if (files.length === 0) total.failed++, console.log(`No test file matches ${parts.join(" and ")}.`);
+if (files.length === 0) {
+  total.failed++;
+  console.log(`No test file matches ${parts.join(" and ")}.`);
+}
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ""}`);
 process.exitCode = total.failed > 0 ? 1 : 0;
 
