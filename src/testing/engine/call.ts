@@ -84,8 +84,9 @@ export class Call {
     if (this.#over) return;
     const trailer = new Headers({ [headerGrpcStatus]: grpcStatusOk });
     if (error !== undefined) setTrailerStatus(trailer, error);
+    // First the reason: Bun calls a stream aborted that is answered before its request was read.
+    this.#left.abort(reason);
     this.#finish(200, undefined, trailer);
-    this.#leave(reason);
   }
 
   /** Resets the stream with an HTTP/2 error code. */

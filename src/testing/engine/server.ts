@@ -110,8 +110,9 @@ export class Server {
     const http = this.#http;
     this.#http = undefined;
     for (const call of this.#calls) call.kill();
-    for (const session of this.#sessions) session.destroy();
+    // Sockets first: a process that dies says no goodbye, a session that is destroyed does.
     for (const socket of this.#sockets) socket.destroy();
+    for (const session of this.#sessions) session.destroy();
     if (http?.listening) await new Promise<void>((resolve) => http.close(() => resolve()));
   }
 
