@@ -41,8 +41,11 @@ export class Session implements Connection, Peer {
     http2.once("goaway", (code: number) => {
       this.#calmed = code === constants.NGHTTP2_ENHANCE_YOUR_CALM;
       if (this.#calmed) events.calmed();
-      this.#left = true;
+      this.retire();
     });
+    // node:http2 closes a session by itself at its peer's GOAWAY, and pings a closed one no more; but what it has may
+    // go on for hours, on a wire that may break without a word.
+    http2.close = () => this.retire();
     socket.unref();
     keepAlive(this, rhythm, this.#life.signal).then(() => this.end(dead()), () => {
       // The session ended before its peer was found dead.
@@ -73,12 +76,9 @@ export class Session implements Connection, Peer {
   ask(answered: () => void): void {
     const { http2 } = this.#dialed;
     if (http2.destroyed) return;
-    const tell = (error: Error | null) => {
+    http2.ping((error: Error | null) => {
       if (error === null) answered();
-    };
-    http2.ping(tell);
-    // Node pings no more once the peer has said GOAWAY, though streams may live on for hours: SETTINGS are answered.
-    if (http2.closed) http2.settings({}, tell);
+    });
   }
 
   /** Opens a stream. @throws what node:http2 throws on a session that just went away */
@@ -87,7 +87,7 @@ export class Session implements Connection, Peer {
     const stream = http2.request({ ":authority": authority, ...headers }, options);
     if (this.#open++ === 0) socket.ref();
     watch(stream, (code) => {
-      if (--this.#open === 0) socket.unref();
+      if (--this.#open === 0) this.#idle();
       // Not the peer's GOAWAY but our own library out of memory: no later call on this session would get through.
       if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM && !this.#calmed) this.retire();
     });
@@ -97,14 +97,19 @@ export class Session implements Connection, Peer {
   /** Takes no new streams; closes when those it has are finished. */
   retire(): void {
     this.#left = true;
-    this.#dialed.http2.close();
+    if (this.#open === 0) this.end();
   }
 
-  /** Ends all its streams with this error; resolves when its socket is closed. Idempotent. */
-  end(error: Error): Promise<void> {
+  /** Ends all its streams, with this error; resolves when its socket is closed. Idempotent. */
+  end(error?: Error): Promise<void> {
     this.#dialed.http2.destroy(error);
     this.#end();
     return this.#over;
+  }
+
+  #idle(): void {
+    this.#dialed.socket.unref();
+    if (this.#left) this.end();
   }
 
   #end(): void {
