@@ -9,7 +9,8 @@ import { onAbort } from "./signal.ts";
  */
 export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
   readonly #replay: Iterator<T>;
-  readonly #queue: T[] = [];
+  /** What was pushed, from `#head` on; slots are cleared as they are pulled. */
+  #queue: (T | undefined)[] = [];
   readonly #undo: () => void;
   #head = 0;
   #replayed = false;
@@ -26,6 +27,11 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
     return this.#replayed;
   }
 
+  /** Whether everything was pulled, and the transport would take more. */
+  get idle(): boolean {
+    return this.#asker !== undefined;
+  }
+
   /** Sends an item, behind the replay; after the end it goes nowhere. */
   push(item: T): void {
     if (this.#ended) return;
@@ -40,7 +46,7 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
 
   /** What was pushed and not pulled: never sent on this attempt. */
   unsent(): T[] {
-    return this.#queue.slice(this.#head);
+    return this.#queue.slice(this.#head) as T[]; // From the head on no slot is cleared.
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -72,11 +78,17 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
       if (replay.done !== true) return { done: false, value: replay.value };
       this.#replayed = true;
     }
+    if (this.#head === this.#queue.length) return undefined;
+    const value = this.#queue[this.#head] as T; // Inside the bounds.
+    this.#queue[this.#head++] = undefined;
     if (this.#head === this.#queue.length) {
-      this.#queue.length = this.#head = 0;
-      return undefined;
+      this.#queue = [];
+      this.#head = 0;
+    } else if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
     }
-    return { done: false, value: this.#queue[this.#head++] as T }; // Inside the bounds.
+    return { done: false, value };
   }
 
   #end(): void {

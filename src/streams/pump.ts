@@ -1,3 +1,5 @@
+import { positive } from "./check.ts";
+
 /** How much a pump reads ahead of its consumer. Every key is optional. */
 export interface PumpOptions<T> {
   /** Pauses reading when so many messages wait. @default Infinity */
@@ -27,9 +29,15 @@ export class Pump<T> {
   #error: unknown;
   #failed = false;
   #asker: { resolve(read: IteratorResult<T, undefined>): void; reject(error: unknown): void } | undefined;
+  /** What the last asker was given; who asks meanwhile is behind it. */
+  #asked: Promise<IteratorResult<T, undefined>> = Promise.resolve({ done: true, value: undefined });
   #drained: (() => void) | undefined;
 
+  /** @throws RangeError when a bound makes no sense */
   constructor(options: PumpOptions<T> = {}) {
+    const { maxMessages = Infinity, maxBytes = Infinity } = options;
+    positive("maxMessages", maxMessages);
+    positive("maxBytes", maxBytes);
     this.#options = options;
     this.#sizeOf = options.sizeOf ?? (() => 0);
   }
@@ -39,9 +47,9 @@ export class Pump<T> {
     try {
       for await (const message of source) {
         if (this.#ended) return;
-        if (this.#put(message)) await this.#room();
+        if (this.put(message)) await this.#room();
       }
-      this.#end();
+      this.end();
     } catch (error) {
       this.fail(error);
     }
@@ -55,7 +63,11 @@ export class Pump<T> {
       return Promise.reject(this.#error);
     }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => {
+    if (this.#asker !== undefined) {
+      const again = () => this.next();
+      return this.#asked.then(again, again);
+    }
+    return this.#asked = new Promise((resolve, reject) => {
       this.#asker = { resolve, reject };
     });
   }
@@ -64,7 +76,7 @@ export class Pump<T> {
   stop(): void {
     this.#drop();
     this.#failed = false;
-    this.#end();
+    this.end();
   }
 
   /** Ends with an error, behind what waits. */
@@ -76,18 +88,23 @@ export class Pump<T> {
       this.#failed = true;
       this.#error = error;
     }
-    this.#end();
+    this.end();
     asker?.reject(error);
   }
 
   /** Ends with an error, before what waits: the consumer itself has said stop. */
   abort(error: unknown): void {
+    if (!this.#ended) this.fail(error);
+    else if (this.#failed || this.#head < this.#queue.length) {
+      this.#failed = true;
+      this.#error = error;
+    }
     this.#drop();
-    this.fail(error);
   }
 
   /** Hands the message on or queues it; true when reading should pause. */
-  #put(message: T): boolean {
+  put(message: T): boolean {
+    if (this.#ended) return false;
     const asker = this.#asker;
     if (asker !== undefined) {
       this.#asker = undefined;
@@ -136,7 +153,8 @@ export class Pump<T> {
     this.#head = this.#bytes = 0;
   }
 
-  #end(): void {
+  /** Ends quietly, behind what waits. */
+  end(): void {
     this.#ended = true;
     this.#drained?.();
     this.#asker?.resolve({ done: true, value: undefined });

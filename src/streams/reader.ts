@@ -33,7 +33,8 @@ export class Reader<T> {
   release(): void {
     this.#undo();
     if (this.#done) return;
-    this.#iterator.return?.().catch(() => {
+    // In a function of its own, for iterators written by hand may throw at once or promise nothing.
+    (async () => await this.#iterator.return?.())().catch(() => {
       // An iterator that fails while it is thrown away has nobody left to tell.
     });
   }

@@ -6,6 +6,8 @@ import { linked, onAbort } from "./signal.ts";
 export interface LiveStreamOptions<T> extends PumpOptions<T> {
   /** Ends the stream; the loop throws the signal's own reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Ends the stream quietly: what it belongs to is closed. */
+  readonly owner?: AbortSignal | undefined;
 }
 
 /**
@@ -32,9 +34,14 @@ export class LiveStream<T> implements AsyncIterable<T>, AsyncDisposable {
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     if (this.#looped) throw new TypeError("A live stream is looped over once; open another");
     this.#looped = true;
+    const { signal } = this.#options;
     if (!this.#life.signal.aborted) this.#running = this.#run();
     const iterator: AsyncIterableIterator<T, undefined> = {
-      next: () => this.#pump.next(),
+      next: () => {
+        // Also when the source has ended and only its queue is left: the caller has said stop.
+        if (signal?.aborted) this.#pump.abort(signal.reason);
+        return this.#pump.next();
+      },
       return: async () => {
         await this.close();
         return { done: true, value: undefined };
@@ -57,13 +64,16 @@ export class LiveStream<T> implements AsyncIterable<T>, AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const { signal } = this.#options;
-    const life = linked(signal, this.#life.signal);
+    const { owner, signal } = this.#options;
+    const life = linked(signal, this.#life.signal, owner);
     const undo = onAbort(life.signal, () => {
       if (signal?.aborted) this.#pump.abort(signal.reason);
+      else this.#pump.stop();
     });
     try {
-      await this.#pump.run(this.#open(life.signal));
+      if (!life.signal.aborted) await this.#pump.run(this.#open(life.signal));
+    } catch (error) {
+      this.#pump.fail(error); // `run` never rejects: it was the opener, and the loop is who asks.
     } finally {
       undo();
       life.abort();

@@ -1,12 +1,12 @@
 import type { Attempt } from "./attempt.ts";
 import { positive } from "./check.ts";
-import { after } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { systemClock } from "./clock.ts";
+import { after, systemClock } from "./clock.ts";
 import { StreamError } from "./errors.ts";
 import type { StreamOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { reconnect } from "./reconnect.ts";
+import { Rounds } from "./rounds.ts";
 import { linked, onAbort } from "./signal.ts";
 import type { Ending, Verdict } from "./verdict.ts";
 
@@ -14,10 +14,15 @@ import type { Ending, Verdict } from "./verdict.ts";
 export interface SubscriptionsOptions<K, V, Request, Message> extends Omit<StreamOptions, "onEnd"> {
   /** Opens the shared stream; the requests are one per key, every registered one first. */
   readonly open: (requests: AsyncIterable<Request>, attempt: Attempt<Message>) => AsyncIterable<Message>;
-  /** The request that subscribes to a key. */
+  /** The request that subscribes to a key; made when the key is registered, and sent each time it must be. */
   readonly request: (key: K) => Request;
   /** Hands what a message says to its waiters. */
   readonly deliver: (message: Message, waiters: Subscriptions<K, V, Request, Message>) => void;
+  /**
+   * Told what `deliver` threw at a message. That message is lost and nothing else is: one that nobody can read ends
+   * neither the stream nor the waits.
+   */
+  readonly onUndelivered?: ((error: unknown, message: Message) => void) | undefined;
   /** How long the stream is kept after the last waiter left, in milliseconds. @default 30_000 */
   readonly lingerMs?: number | undefined;
   /** Every registered key is requested again within this time, give or take a fifth. @default 30_000 */
@@ -39,6 +44,11 @@ export interface Entry<V> {
   readonly waiters: Waiter<V>[];
 }
 
+/** A key that is on every stream. */
+interface Registered<V, Request> extends Entry<V> {
+  readonly request: Request;
+}
+
 const inside = -1;
 
 /**
@@ -53,10 +63,10 @@ export class Subscriptions<K, V, Request, Message> {
   readonly #options: SubscriptionsOptions<K, V, Request, Message>;
   readonly #clock: Clock;
   readonly #lingerMs: number;
-  readonly #reassertMs: number;
   readonly #setupAttempts: number;
   /** In the order in which the keys were registered. */
-  readonly #entries = new Map<K, Entry<V>>();
+  readonly #entries = new Map<K, Registered<V, Request>>();
+  readonly #rounds: Rounds<Registered<V, Request>>;
   #outbox: Outbox<Request> | undefined;
   #running = false;
   #closed: StreamError | undefined;
@@ -67,13 +77,14 @@ export class Subscriptions<K, V, Request, Message> {
 
   constructor(options: SubscriptionsOptions<K, V, Request, Message>) {
     const { lingerMs = 30_000, reassertMs = 30_000, setupAttempts = Infinity } = options;
+    const { clock = systemClock, random = Math.random } = options;
     positive("lingerMs", lingerMs);
     positive("reassertMs", reassertMs);
     positive("setupAttempts", setupAttempts);
     this.#options = options;
-    this.#clock = options.clock ?? systemClock;
+    this.#clock = clock;
     this.#lingerMs = lingerMs;
-    this.#reassertMs = reassertMs;
+    this.#rounds = new Rounds({ clock, random, roundMs: reassertMs });
     this.#setupAttempts = setupAttempts;
   }
 
@@ -141,10 +152,12 @@ export class Subscriptions<K, V, Request, Message> {
       entry.waiters.push(waiter);
       return;
     }
-    this.#entries.set(key, { sinceMs: this.#clock.now(), waiters: [waiter] });
+    const registered = { sinceMs: this.#clock.now(), waiters: [waiter], request: this.#options.request(key) };
+    this.#entries.set(key, registered);
+    this.#rounds.add(registered);
     this.#cancelLinger?.abort();
     if (!this.#running) void this.#run();
-    else if (this.#outbox?.replayed) this.#outbox.push(this.#options.request(key));
+    else if (this.#outbox?.replayed) this.#outbox.push(registered.request);
   }
 
   /** By identity: another waiter for the same key is not this one's to remove. */
@@ -163,7 +176,10 @@ export class Subscriptions<K, V, Request, Message> {
   }
 
   #forget(key: K): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
     this.#entries.delete(key);
+    this.#rounds.delete(entry);
     if (this.#entries.size > 0 || !this.#running) return;
     this.#cancelLinger?.abort();
     const linger = this.#cancelLinger = new AbortController();
@@ -177,7 +193,7 @@ export class Subscriptions<K, V, Request, Message> {
   /** Runs the shared stream until nobody needs it; never rejects: an error is for the waiters. */
   async #run(): Promise<void> {
     this.#running = true;
-    const { signal, deliver, open, ...options } = this.#options;
+    const { signal, open, ...options } = this.#options;
     const life = linked(signal);
     this.#stop = life.abort;
     try {
@@ -187,13 +203,16 @@ export class Subscriptions<K, V, Request, Message> {
         setupAttempts: undefined,
         judge: (verdict, ending) => this.#judge(verdict, ending),
         onEnd: () => (this.#entries.size > 0 ? "transient" : "end"),
-        onIn: () => this.#letIn(),
+        onIn: () => {
+          this.#letIn();
+          options.onIn?.();
+        },
         onStatus: (status) => {
           if (status.state === "live") this.#wasLive = true;
           options.onStatus?.(status);
         },
       });
-      for await (const message of messages) deliver(message, this);
+      for await (const message of messages) this.#deliver(message);
     } catch (error) {
       if (signal?.aborted) this.#failAll(signal.reason);
       else if (!life.signal.aborted) this.#failAll(error);
@@ -209,38 +228,28 @@ export class Subscriptions<K, V, Request, Message> {
 
   /** The request side of an attempt: what is registered now, then what comes, then everything once more and again. */
   #requests(attempt: Attempt<Message>): Outbox<Request> {
-    const { request } = this.#options;
-    const outbox = new Outbox(mapped(this.#entries.keys(), request), attempt.signal);
+    const outbox = new Outbox(requestsOf(this.#entries.values()), attempt.signal);
     this.#outbox = outbox;
     this.#isIn = false;
     onAbort(attempt.signal, () => {
       this.#isIn = false;
     });
-    this.#reassert(outbox, attempt.signal);
+    // The peer may lose a subscription without a word, so each is made again now and then; not into a queue that waits.
+    this.#rounds.run((due) => {
+      if (!outbox.idle) return false;
+      for (const { request } of due) outbox.push(request);
+      return true;
+    }, attempt.signal);
     return outbox;
   }
 
-  /** The peer may lose a subscription without a word; so each is made again now and then, evenly spread. */
-  #reassert(outbox: Outbox<Request>, signal: AbortSignal): void {
-    const { request, random = Math.random } = this.#options;
-    const tickMs = Math.min(1000, this.#reassertMs / 30);
-    let keys = this.#entries.keys();
-    let owed = 0;
-    let periodMs = this.#reassertMs;
-    const tick = () => {
-      after(this.#clock, tickMs, signal, tick);
-      for (owed += this.#entries.size * tickMs / periodMs; owed >= 1; owed--) {
-        let key = keys.next();
-        if (key.done === true) {
-          keys = this.#entries.keys();
-          periodMs = this.#reassertMs * (0.8 + 0.4 * random());
-          key = keys.next();
-        }
-        if (key.done === true) return;
-        if (outbox.replayed) outbox.push(request(key.value));
-      }
-    };
-    after(this.#clock, tickMs, signal, tick);
+  #deliver(message: Message): void {
+    const { deliver, onUndelivered } = this.#options;
+    try {
+      deliver(message, this);
+    } catch (error) {
+      onUndelivered?.(error, message);
+    }
   }
 
   #letIn(): void {
@@ -254,6 +263,9 @@ export class Subscriptions<K, V, Request, Message> {
   #judge(verdict: Verdict, ending: Ending): Verdict | Promise<Verdict> {
     const { judge } = this.#options;
     const decide = (word: Verdict): Verdict => {
+      if (word === "end" && verdict !== "end") {
+        this.#failAll(new StreamError("closed", "The stream was ended", { cause: ending.error }));
+      }
       if (word !== "transient" && word !== "suspect" && word !== "doubt") return word;
       this.#countTry(ending.error);
       return this.#entries.size > 0 ? word : "end";
@@ -289,6 +301,6 @@ function settled<V>(waiter: Waiter<V>, undo: () => void): Pick<Waiter<V>, "resol
   };
 }
 
-function* mapped<A, B>(items: Iterable<A>, map: (item: A) => B): Generator<B> {
-  for (const item of items) yield map(item);
+function* requestsOf<Request>(entries: Iterable<{ readonly request: Request }>): Generator<Request> {
+  for (const { request } of entries) yield request;
 }
