@@ -3,7 +3,7 @@ import type { Course, Proof } from "./course.ts";
 import type { Connection, Slot } from "./gate.ts";
 import type { Policy } from "./options.ts";
 import type { Linked } from "./signal.ts";
-import { linked } from "./signal.ts";
+import { linked, unlessAborted } from "./signal.ts";
 
 /** From when after its sending an attempt counts as let in and the next stream may connect, in milliseconds. */
 const letInMs = 250;
@@ -16,8 +16,8 @@ export interface Attempt<T> {
   readonly number: number;
   /** The last message delivered, by whichever attempt: a service with a cursor resumes behind it. */
   readonly last: T | undefined;
-  /** Says that there is proof of life; pass it as `onHeader`. */
-  readonly live: () => void;
+  /** Says that there is proof of life; pass it as `onHeader`. Headers that are the whole answer prove nothing. */
+  readonly live: (headers?: Headers) => void;
 }
 
 /**
@@ -72,7 +72,7 @@ export class Moments<T> implements Attempt<T>, Proof {
     this.#course.begin(this.#begunAt);
     const timeoutMs = this.#slot?.timeoutMs ?? defaultTimeoutMs;
     try {
-      this.connection = await ready?.(this.signal, timeoutMs);
+      this.connection = await unlessAborted(ready?.(this.signal, timeoutMs), this.signal);
     } catch (error) {
       this.timedOut = clock.now() - this.#begunAt >= timeoutMs;
       throw error;
@@ -81,23 +81,22 @@ export class Moments<T> implements Attempt<T>, Proof {
 
   /** The request is on its way. */
   sent(): void {
-    const { clock, ready, steadyMs } = this.#policy;
+    const { clock, steadyMs } = this.#policy;
     this.#sentAt = clock.now();
-    after(clock, letInMs, this.signal, () => {
+    this.#later(letInMs, () => {
       this.#slot?.release();
-      if (ready !== undefined) this.#letIn();
+      if (this.connection !== undefined) this.#letIn();
     });
-    if (ready !== undefined) after(clock, steadyMs, this.signal, () => this.#steady());
+    if (this.connection !== undefined) this.#later(steadyMs, () => this.#steady());
   }
 
-  readonly live = (): void => {
-    if (this.#isLive || this.signal.aborted) return;
+  readonly live = (headers?: Headers): void => {
+    if (this.#isLive || this.signal.aborted || headers?.has("grpc-status")) return;
     this.#isLive = true;
     this.#slot?.release();
     this.#letIn();
     this.#course.live();
-    const { clock, ready, steadyMs } = this.#policy;
-    if (ready === undefined) after(clock, steadyMs, this.signal, () => this.#steady());
+    if (this.connection === undefined) this.#later(this.#policy.steadyMs, () => this.#steady());
   };
 
   heard(message: T): void {
@@ -111,6 +110,17 @@ export class Moments<T> implements Attempt<T>, Proof {
     this.#endedAt = this.#policy.clock.now();
     this.#slot?.release();
     this.#life.abort();
+  }
+
+  /** What a listener of the caller's throws from a timer ends the attempt, so that it comes out of the loop. */
+  #later(ms: number, act: () => void): void {
+    after(this.#policy.clock, ms, this.signal, () => {
+      try {
+        if (!this.signal.aborted) act();
+      } catch (error) {
+        this.#life.abort(error);
+      }
+    });
   }
 
   #letIn(): void {

@@ -2,11 +2,8 @@ import type { StreamErrorCode } from "./errors.ts";
 import { StreamError } from "./errors.ts";
 import type { Connection } from "./gate.ts";
 import type { Policy } from "./options.ts";
-import { pushback } from "./pushback.ts";
+import { heeded, pushback } from "./pushback.ts";
 import type { StreamStatus } from "./status.ts";
-
-/** The longest that a peer's word keeps a stream away, in milliseconds. */
-const longestPushbackMs = 60_000;
 
 /** What an attempt has proven by the time it ended. */
 export interface Proof {
@@ -88,14 +85,14 @@ export class Course<T> {
     const healthy = proof.wasSteady || (proof.heardAny && proof.livedMs >= this.#waitedMs);
     const pushbackMs = pushback(error, now);
     this.failedLast = !healthy;
+    const failures = this.#failures = healthy ? 1 : this.#failures + 1;
     if (gate !== undefined) {
       const { connection, timedOut, wasSent: sent } = proof;
       const delayMs = gate.failed({ connection, healthy, pushbackMs, sent, slow: timedOut || doubt });
-      return this.tell({ state: "waiting", failures: gate.failures, delayMs, error });
+      return this.tell({ state: "waiting", failures, delayMs, error });
     }
-    this.#failures = healthy ? 1 : this.#failures + 1;
-    const delayMs = pushbackMs === undefined ? backoff(this.#failures) : Math.min(pushbackMs, longestPushbackMs);
-    this.tell({ state: "waiting", failures: this.#failures, delayMs, error });
+    const delayMs = pushbackMs === undefined ? backoff(failures) : heeded(pushbackMs, failures);
+    this.tell({ state: "waiting", failures, delayMs, error });
     await clock.sleep(delayMs, signal);
   }
 

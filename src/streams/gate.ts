@@ -1,6 +1,7 @@
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import { positive } from "./check.ts";
+import { heeded } from "./pushback.ts";
 import { onAbort } from "./signal.ts";
 
 /** What a stream runs on, as far as reconnecting must know: streams that die with one connection are one failure. */
@@ -9,8 +10,11 @@ export interface Connection {
   readonly alive: boolean;
 }
 
-/** Dials if need be, and resolves when a request can be written; `timeoutMs` bounds the dial. */
-export type Ready = (signal: AbortSignal, timeoutMs: number) => Promise<Connection>;
+/**
+ * Dials if need be, and resolves when a request can be written; `timeoutMs` bounds the dial. It resolves with nothing
+ * where nothing can tell.
+ */
+export type Ready = (signal: AbortSignal, timeoutMs: number) => Promise<Connection | undefined>;
 
 /** How long a gate waits. Every key is optional. */
 export interface GateOptions {
@@ -141,7 +145,7 @@ export class Gate {
     const owed = sent && !healthy && windowMs === capMs;
     const delayMs = mourned && !owed ? 0 : this.#random() * windowMs;
     this.#notBefore = owed ? Math.max(this.#notBefore, now) + delayMs : Math.max(this.#notBefore, now + delayMs);
-    if (pushbackMs !== undefined) this.#notBefore = now + Math.min(pushbackMs, this.#slowCapMs);
+    if (pushbackMs !== undefined) this.#notBefore = now + Math.min(heeded(pushbackMs, this.#failures), this.#slowCapMs);
     this.#rearm();
     return Math.max(0, this.#notBefore - now);
   }

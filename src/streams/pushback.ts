@@ -3,6 +3,17 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { ConnectError } from "@connectrpc/connect";
 
+/** The longest that a peer's word keeps a stream away, in milliseconds. */
+const longestMs = 60_000;
+
+/**
+ * How long a stream heeds what the peer asked for, in milliseconds: to the letter after a first failure, then never less
+ * than a floor that grows to 4 s, or a peer that always says "at once" would be asked without end.
+ */
+export function heeded(askedMs: number, failures: number): number {
+  return Math.min(longestMs, Math.max(askedMs, Math.min(4000, 250 * (2 ** (failures - 1) - 1))));
+}
+
 /**
  * How long the peer asks us to stay away, in milliseconds: gRPC's `grpc-retry-pushback-ms`, HTTP's `retry-after`, or
  * google.rpc.RetryInfo among the error's details; `undefined` when it says nothing that makes sense.

@@ -5,6 +5,7 @@ import { Course } from "./course.ts";
 import type { Policy, StreamOptions } from "./options.ts";
 import { resolve } from "./options.ts";
 import { Reader } from "./reader.ts";
+import { unlessAborted } from "./signal.ts";
 import type { Ending } from "./verdict.ts";
 import { judge } from "./verdict.ts";
 
@@ -47,7 +48,7 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
       const { heardAny: heard, wasSent: sent } = moments;
       const origin = error === undefined ? "engine" : policy.origin(error);
       const ending: Ending = { error, origin, heard, sent, wasLive: course.wasLive };
-      const verdict = await policy.judge(judge(ending, policy.onEnd), ending);
+      const verdict = await unlessAborted(policy.judge(judge(ending, policy.onEnd), ending), signal);
       signal?.throwIfAborted();
       switch (verdict) {
         case "end":

@@ -13,6 +13,15 @@ export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   return () => signal.removeEventListener("abort", listener);
 }
 
+/** Settles as `work` does, or rejects with the signal's own reason if that comes first: not all work heeds a signal. */
+export function unlessAborted<T>(work: PromiseLike<T> | T, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return Promise.resolve(work);
+  return new Promise<T>((resolve, reject) => {
+    const undo = onAbort(signal, () => reject(signal.reason));
+    Promise.resolve(work).finally(undo).then(resolve, reject);
+  });
+}
+
 /** A signal that aborts with its parents, or by itself without disturbing them. */
 export interface Linked {
   readonly signal: AbortSignal;
