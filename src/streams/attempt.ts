@@ -36,6 +36,7 @@ export class Moments<T> implements Attempt<T>, Proof {
   readonly #course: Course<T>;
   readonly #policy: Policy;
   readonly #life: Linked;
+  readonly #verdict = new AbortController();
   #slot: Slot | undefined;
   #begunAt = 0;
   #sentAt: number | undefined;
@@ -105,12 +106,22 @@ export class Moments<T> implements Attempt<T>, Proof {
     this.live();
   }
 
-  /** Whatever of it still lives is released. */
+  /**
+   * Whatever of it still lives is released. A slot that is still held is kept until its failure is counted, or whoever
+   * is next would connect before the wait; but no longer than a quiet attempt would keep it, for a verdict may take
+   * calls that need a connection themselves.
+   */
   end(): void {
     this.#endedAt = this.#policy.clock.now();
-    this.#slot?.release();
     this.#life.abort();
+    if (this.#slot?.held) after(this.#policy.clock, letInMs, this.#verdict.signal, this.leave);
   }
+
+  /** The verdict is in: the next one may connect. */
+  readonly leave = (): void => {
+    this.#verdict.abort();
+    this.#slot?.release();
+  };
 
   /** What a listener of the caller's throws from a timer ends the attempt, so that it comes out of the loop. */
   #later(ms: number, act: () => void): void {

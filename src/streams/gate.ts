@@ -58,6 +58,8 @@ export interface Failure {
 export interface Slot {
   /** How long this connect may take, in milliseconds. */
   readonly timeoutMs: number;
+  /** Whether it is still to be given back. */
+  readonly held: boolean;
   release(): void;
 }
 
@@ -164,7 +166,13 @@ export class Gate {
       this.#taken = false;
       this.#next();
     };
-    return { timeoutMs: this.#timeoutMs, release };
+    return {
+      timeoutMs: this.#timeoutMs,
+      get held() {
+        return held;
+      },
+      release,
+    };
   }
 
   /** Lets the first in line in, or arms the alarm for when it may be. */

@@ -2,6 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Attempt } from "./attempt.ts";
 import { Moments } from "./attempt.ts";
 import { Course } from "./course.ts";
+import { isCaller } from "./errors.ts";
 import type { Policy, StreamOptions } from "./options.ts";
 import { resolve } from "./options.ts";
 import { Reader } from "./reader.ts";
@@ -43,24 +44,28 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
     for (;;) {
       signal?.throwIfAborted();
       const moments = new Moments(course, policy, signal);
-      const { error } = yield* attempt(open, moments);
-      signal?.throwIfAborted();
-      const { heardAny: heard, wasSent: sent } = moments;
-      const origin = error === undefined ? "engine" : policy.origin(error);
-      const ending: Ending = { error, origin, heard, sent, wasLive: course.wasLive };
-      const verdict = await unlessAborted(policy.judge(judge(ending, policy.onEnd), ending), signal);
-      signal?.throwIfAborted();
-      switch (verdict) {
-        case "end":
-          return;
-        case "bug":
-          throw own(error);
-        case "fatal":
-          throw course.failure("refused", "The peer refused the stream", error);
-        case "suspect":
-          course.suspect(error);
+      try {
+        const { error } = yield* attempt(open, moments);
+        signal?.throwIfAborted();
+        const { heardAny: heard, wasSent: sent } = moments;
+        const origin = error === undefined ? "engine" : policy.origin(error);
+        const ending: Ending = { error, origin, heard, sent, wasLive: course.wasLive };
+        const verdict = await unlessAborted(policy.judge(judge(ending, policy.onEnd), ending), signal);
+        signal?.throwIfAborted();
+        switch (verdict) {
+          case "end":
+            return;
+          case "bug":
+            throw own(error);
+          case "fatal":
+            throw course.failure("refused", "The peer refused the stream", error);
+          case "suspect":
+            course.suspect(error);
+        }
+        await course.wait(moments, error, verdict === "doubt", signal);
+      } finally {
+        moments.leave();
       }
-      await course.wait(moments, error, verdict === "doubt", signal);
     }
   } catch (error) {
     if (!signal?.aborted) course.tell({ state: "ended", error });
@@ -93,5 +98,6 @@ async function* attempt<T>(open: Open<T>, moments: Moments<T>): AsyncGenerator<T
 
 /** What the caller's own code threw, out of what Connect wrapped it in. */
 function own(error: unknown): unknown {
-  return error instanceof ConnectError && error.cause !== undefined ? error.cause : error;
+  if (!(error instanceof ConnectError) || error.cause === undefined) return error;
+  return isCaller(error) && !isCaller(error.cause) ? error : error.cause;
 }
