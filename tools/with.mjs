@@ -46,7 +46,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const [program, ...first] = command(runtime);
     const child = spawn(program, [...first, ...args], { stdio: "inherit" });
-    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
+    process.on("SIGTERM", () => child.kill("SIGTERM"));
+    process.on("SIGINT", () => {}); // A terminal sends Ctrl-C to both; the child decides what it means.
     child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
   } catch (error) {
     console.error(error.message);
