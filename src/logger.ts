@@ -22,7 +22,8 @@ export function stderrLogger(level: LogLevel): Logger {
   const line = (own: LogLevel) => (message: string, fields: Readonly<Record<string, unknown>>) => {
     if (logLevels.indexOf(own) < logLevels.indexOf(level)) return;
     const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${written(value)}`);
-    // Only these two go to stderr on every runtime.
+    // The console on stderr is where lines go that nobody asked for; only these two go there on every runtime.
+    // oxlint-disable-next-line no-console
     (own === "warn" ? console.warn : console.error)(redact(`coppice ${own}: ${message}${pairs.join("")}`));
   };
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
@@ -30,14 +31,18 @@ export function stderrLogger(level: LogLevel): Logger {
 
 /** Keeps a logger's own trouble away from the streams it logs. */
 export function guarded(logger: Logger): Logger {
-  const line = (own: keyof Logger) => async (message: string, fields: Readonly<Record<string, unknown>>) => {
-    try {
-      await logger[own](message, fields);
-    } catch {
-      // A logger that fails has nobody to tell, and a stream must not end of it.
-    }
+  const line = (own: keyof Logger) => (message: string, fields: Readonly<Record<string, unknown>>) => {
+    void quietly(() => logger[own](message, fields));
   };
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+}
+
+async function quietly(write: () => unknown): Promise<void> {
+  try {
+    await write();
+  } catch {
+    // A logger that fails has nobody to tell, and a stream must not end of it.
+  }
 }
 
 /**

@@ -9,11 +9,21 @@ export type Ask<T> = (signal?: AbortSignal) => Promise<T>;
  * is marked as the caller's: a passing trouble once a stream was live.
  */
 export function asked<A, T>(ask: () => A | Promise<A>, check: (answer: A) => T): Ask<T> {
-  return (signal) =>
-    new Promise((resolve, reject) => {
-      const undo = signal === undefined ? () => {} : onAbort(signal, () => reject(signal.reason));
-      if (signal?.aborted) return;
-      const answer = (async () => check(await ask()))();
-      answer.then(resolve, (thrown) => reject(callers(thrown))).finally(undo);
-    });
+  const answer = async () => {
+    try {
+      return check(await ask());
+    } catch (thrown) {
+      const marked: unknown = callers(thrown);
+      throw marked;
+    }
+  };
+  return (signal) => signal === undefined ? answer() : unless(signal, answer);
+}
+
+/** What a function answers, unless the signal aborts first, or has before it was asked. */
+function unless<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const undo = onAbort(signal, () => reject(signal.reason));
+    if (!signal.aborted) void ask().then(resolve, reject).finally(undo);
+  });
 }
