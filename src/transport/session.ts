@@ -87,7 +87,10 @@ export class Session implements Connection, Peer {
     const stream = http2.request({ ":authority": authority, ...headers }, options);
     if (this.#open++ === 0) socket.ref();
     watch(stream, (code) => {
-      if (--this.#open === 0) this.#idle();
+      if (--this.#open === 0) {
+        socket.unref();
+        this.#leave();
+      }
       // Not the peer's GOAWAY but our own library out of memory: no later call on this session would get through.
       if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM && !this.#calmed) this.retire();
     });
@@ -97,19 +100,22 @@ export class Session implements Connection, Peer {
   /** Takes no new streams; closes when those it has are finished. */
   retire(): void {
     this.#left = true;
-    if (this.#open === 0) this.end();
+    this.#leave();
   }
 
   /** Ends all its streams, with this error; resolves when its socket is closed. Idempotent. */
   end(error?: Error): Promise<void> {
-    this.#dialed.http2.destroy(error);
-    this.#end();
+    this.#left = true;
+    // Not now: Deno crashes when a session is destroyed in the middle of what the session itself called.
+    setImmediate(() => {
+      this.#dialed.http2.destroy(error);
+      this.#end();
+    });
     return this.#over;
   }
 
-  #idle(): void {
-    this.#dialed.socket.unref();
-    if (this.#left) this.end();
+  #leave(): void {
+    if (this.#left && this.#open === 0) this.end();
   }
 
   #end(): void {

@@ -27,8 +27,10 @@ export interface ChannelOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** How many bytes may be on the way to us, per stream and per connection alike. @default 1 MiB */
   readonly windowBytes?: number | undefined;
-  /** The largest message, either way; a larger one is not sent, or not read. @default 4 MiB */
-  readonly maxMessageBytes?: number | undefined;
+  /** The largest message to read. @default 4 MiB */
+  readonly maxReceiveBytes?: number | undefined;
+  /** The largest message to send; a larger one fails before it is sent. @default 4 MiB */
+  readonly maxSendBytes?: number | undefined;
   /** Time. @default the runtime's */
   readonly clock?: Clock | undefined;
 }
@@ -39,8 +41,8 @@ export interface Channel {
   readonly transport: Transport;
   /** Dials if need be, once for all who ask, and resolves when a request can be written. */
   readonly ready: Ready;
-  /** Waits for a live connection without ever dialing. */
-  up(signal: AbortSignal): Promise<Connection>;
+  /** Waits for a live connection without ever dialing; resolves at once, with nothing, where nothing can tell. */
+  up(signal: AbortSignal): Promise<Connection | undefined>;
   /** The live connection: the one that takes new calls. */
   readonly connection: Connection | undefined;
   /** Ends every call; resolves when no socket is left. Idempotent. */
@@ -55,8 +57,8 @@ export interface Channel {
 export function openChannel(options: ChannelOptions): Channel {
   const { address, clock = systemClock, interceptors = [], tls } = options;
   const { pingIntervalMs = 10_000, pingTimeoutMs = 5000, connectTimeoutMs = 5000 } = options;
-  const { windowBytes = 2 ** 20, maxMessageBytes = 4 * 2 ** 20 } = options;
-  const numbers = { pingIntervalMs, pingTimeoutMs, connectTimeoutMs, windowBytes, maxMessageBytes };
+  const { windowBytes = 2 ** 20, maxReceiveBytes = 4 * 2 ** 20, maxSendBytes = 4 * 2 ** 20 } = options;
+  const numbers = { pingIntervalMs, pingTimeoutMs, connectTimeoutMs, windowBytes, maxReceiveBytes, maxSendBytes };
   for (const [name, value] of Object.entries(numbers)) positive(name, value);
 
   const dialer = new Dialer({ address, clock, tls, windowBytes });
@@ -69,9 +71,9 @@ export function openChannel(options: ChannelOptions): Channel {
   const grpc = createGrpcTransport({
     baseUrl: sessions.authority,
     interceptors: [...interceptors, dialed],
-    readMaxBytes: maxMessageBytes,
+    readMaxBytes: maxReceiveBytes,
     sessionManager: sessions,
-    writeMaxBytes: maxMessageBytes,
+    writeMaxBytes: maxSendBytes,
   });
   return {
     transport: untilClosed(grpc, sessions),

@@ -22,6 +22,8 @@ export class FrameConnection {
   /** Ids of the calls that came, and of those the client reset, with the code. */
   readonly calls: number[] = [];
   readonly resets: Map<number, number> = new Map();
+  /** Ids of the calls that got headers. */
+  readonly answered: Set<number> = new Set();
   /** When PINGs came, in milliseconds. */
   readonly pings: number[] = [];
   goneAway = false;
@@ -45,6 +47,7 @@ export class FrameConnection {
   }
 
   headers(id: number, fields: Readonly<Record<string, string>>, end = false): void {
+    this.answered.add(id);
     const block = Object.entries(fields).flatMap(([name, value]) => [0, ...text(name), ...text(value)]);
     this.frame(type.headers, endHeaders | (end ? endStream : 0), id, Uint8Array.from(block));
   }

@@ -66,14 +66,11 @@ test("notices a peer that is gone without a word, however quiet its streams were
 });
 
 test("notices the same of a session that is only finishing what it has", async () => {
-  const { client } = behind(
-    await frames((connection, id) => {
-      connection.headers(id, head);
-      connection.data(id, action("a"));
-      connection.goaway(id, 0);
-    }),
-    quick,
-  );
+  const { client } = await behind((connection, id) => {
+    connection.headers(id, head);
+    connection.data(id, action("a"));
+    connection.goaway(id, 0);
+  }, quick);
   const course = listen(client);
   await pause(350);
   const [connection] = framed?.connections ?? [];
@@ -147,22 +144,20 @@ test("survives an event loop that was blocked for three time-outs on a healthy w
 
 test("lets a session finish what it has after GOAWAY, and opens new calls on the next one meanwhile", async () => {
   let finish = () => {};
-  const { channel, client } = behind(
-    await frames((connection, id) => {
-      connection.headers(id, head);
-      if (framed?.connections.indexOf(connection) === 0) {
-        connection.data(id, action("a"));
-        connection.goaway(id, 0);
-        finish = () => {
-          connection.data(id, action("b"));
-          connection.headers(id, ok, true);
-        };
-      } else {
-        connection.data(id, beat);
+  const { channel, client } = await behind((connection, id) => {
+    connection.headers(id, head);
+    if (framed?.connections.indexOf(connection) === 0) {
+      connection.data(id, action("a"));
+      connection.goaway(id, 0);
+      finish = () => {
+        connection.data(id, action("b"));
         connection.headers(id, ok, true);
-      }
-    }),
-  );
+      };
+    } else {
+      connection.data(id, beat);
+      connection.headers(id, ok, true);
+    }
+  });
   const course = listen(client);
   await until(() => framed?.connections[0]?.calls.length === 1 && channel.connection === undefined);
 
@@ -183,13 +178,13 @@ test("lets a session finish what it has after GOAWAY, and opens new calls on the
 test("a connection is no longer alive from the moment of its GOAWAY, and closes at once if nothing is open", async () => {
   const { channel } = await behind(() => {});
   const connection = await channel.ready(never, 1000);
-  const before = connection.alive;
+  const before = connection?.alive;
 
   framed?.connections[0]?.goaway(0, 0);
   await until(() => framed?.connections[0]?.closed === true);
 
   assert.is(before, true);
-  assert.is(connection.alive, false);
+  assert.is(connection?.alive, false);
   assert.is(channel.connection, undefined);
 });
 
