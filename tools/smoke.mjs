@@ -16,5 +16,5 @@ const heard = await clock.drive(async () => {
   const messages = [];
   for await (const message of reconnect(peer.open, { clock })) if (messages.push(message) === 2) return messages;
 });
-if (heard.join() !== "a,b") throw new Error(`heard ${heard} instead of a, b`);
+if (String(heard) !== "a,b") throw new Error(`heard ${String(heard)} instead of a,b`);
 console.log(`Node ${process.version}: ${Object.keys(exports).length - 1} entry points, and a stream that came back`);
