@@ -255,6 +255,22 @@ test("waits for no function once the signal has aborted, and leaves nothing on i
   assert.is(asked, 1);
 });
 
+test("leaves nothing on a signal once a function has answered or failed", async () => {
+  const { signal } = new AbortController();
+  let listening = 0;
+  const add = signal.addEventListener.bind(signal);
+  const remove = signal.removeEventListener.bind(signal);
+  signal.addEventListener = (...args: Parameters<typeof add>) => (listening++, add(...args));
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => (listening--, remove(...args));
+  const config = resolve({ token: () => token, hostPort: () => "" });
+
+  await config.token(signal);
+  await rejects(config.address(signal));
+  await Promise.resolve();
+
+  assert.is(listening, 0);
+});
+
 test("refuses at once to go without an address, unless a function may still tell one", () => {
   const message = messageOf(() => resolve({ token: bare }));
 

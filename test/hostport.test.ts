@@ -85,7 +85,18 @@ test("refuses what is no text, and shows no token that went astray", () => {
 
 test("takes only addresses of this machine for loopback", () => {
   for (const host of ["localhost", "LOCALHOST", "::1", "127.0.0.1", "127.8.9.250"]) assert.ok(isLoopback(host), host);
-  for (const host of ["engine", "127.0.0.1.evil.example", "127.example", "128.0.0.1", "::2", "localhost.example", ""]) {
+  for (
+    const host of [
+      "engine",
+      "x127.0.0.1",
+      "127.0.0.1.evil.example",
+      "127.example",
+      "128.0.0.1",
+      "::2",
+      "localhost.example",
+      "",
+    ]
+  ) {
     assert.not.ok(isLoopback(host), host);
   }
 });

@@ -159,7 +159,7 @@ test("reads what other clients sent as it is", () => {
 });
 
 test("unwraps once, and only an object of exactly our shape", () => {
-  const inherited = Object.create({ "coppice:value": 1 });
+  const inherited = Object.assign(Object.create({ "coppice:value": 1 }), { own: 2 });
 
   assert.is(unwrap({ "coppice:value": 1 }), 1);
   assert.equal(unwrap({ "coppice:value": { "coppice:value": 1 } }), { "coppice:value": 1 });

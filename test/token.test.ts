@@ -82,7 +82,9 @@ for (
     "a middle that is no JSON": `hunter2.${base64url("hunter2")}.hunter2`,
     "a middle that is an array": `hunter2.${base64url("[1]")}.hunter2`,
     "a middle that is null": `hunter2.${base64url("null")}.hunter2`,
-    "a middle that is no UTF-8": "hunter2.gICA.hunter2",
+    "a middle that is no UTF-8": `hunter2.${
+      btoa('{"sub":"\xffhunter2"}').replaceAll("=", "").replaceAll("/", "_")
+    }.hunter2`,
     "a line break inside": jwt({}).replace(".", ".\n"),
     "a line break at the end": `${jwt({})}\n`,
     "quotes around it": `"${jwt({})}"`,
