@@ -22,8 +22,7 @@ test(
         "killed.test.ts": `test("ends", () => process.kill(process.pid, "SIGKILL")); test.run();`,
         "broken.test.ts": `const;`,
       },
-      "test.mjs",
-      "node",
+      ["test.mjs", "node"],
     );
 
     assert.is(stdout.trimEnd().split("\n").at(-1), "2 passed, 5 failed, 1 skipped");
