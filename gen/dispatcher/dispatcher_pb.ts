@@ -1512,7 +1512,7 @@ export const Dispatcher: GenService<{
     output: typeof OverridesDataResponseSchema;
   },
   /**
-   * Deletes the worker from the engine's books.
+   * Forgets the worker's streams, which stay open and deaf; the worker itself stays.
    *
    * @generated from rpc Dispatcher.Unsubscribe
    */

@@ -31,7 +31,7 @@ export interface Plain {
   readonly workflows: Client<typeof WorkflowService>;
 }
 
-export function plain(engine: Engine, token: string = engine.token): Plain {
+export function plain(engine: Pick<Engine, "hostPort" | "token">, token: string = engine.token): Plain {
   const authorize: Interceptor = (next) => (request) => {
     request.header.set("authorization", `Bearer ${token}`);
     return next(request);
@@ -71,6 +71,7 @@ export function read<T>(open: (options: CallOptions) => AsyncIterable<T>): Readi
     } catch (error) {
       return error;
     }
+    return undefined;
   })();
   return reading;
 }

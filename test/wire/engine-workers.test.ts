@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ActionType, RunStatus } from "../../src/proto.ts";
+import { ActionType, RunStatus, StepActionEventType } from "../../src/proto.ts";
+import { cuttingProxy } from "../../src/testing/mod.ts";
 import { assert, suite } from "../harness.ts";
 import {
   complete,
@@ -116,7 +117,7 @@ test("F3: closing the stream makes about half of the workers inactive, whose hea
   for (const worker of workers) worker.abort.abort();
   await eventually(() => engine.seen.open("ListenV2") === 0);
   const beats = await Promise.all(
-    workers.map(({ workerId }) => client.dispatcher.heartbeat({ workerId }).catch(ConnectError.from)),
+    workers.map(({ workerId }) => client.dispatcher.heartbeat({ workerId }).catch((error) => ConnectError.from(error))),
   );
 
   const refused = beats.filter((beat) => beat instanceof ConnectError);
@@ -253,6 +254,29 @@ test("beats for a worker that uses the old Listen", async () => {
   assert.equal(engine.seen.beats, []);
 });
 
+test("takes the reports of a batch, and skips tasks it does not know", async () => {
+  const engine = await start();
+  const client = plain(engine);
+  await put(client, "batch");
+  const worker = await work(client, engine, "batch:batch");
+  const ids = [await trigger(client, "batch"), await trigger(client, "batch")];
+  await eventually(() => worker.messages.length === 2);
+
+  const items = [...ids, stranger].map((taskRunExternalId) => ({
+    taskRunExternalId,
+    eventPayload: "{}",
+    retryCount: 0,
+  }));
+  await client.dispatcher.sendBatchActionEvent({
+    workerId: worker.workerId,
+    eventType: StepActionEventType.STEP_EVENT_TYPE_COMPLETED,
+    items,
+  });
+  const statuses = await Promise.all(ids.map(async (id) => (await details(client, id)).status));
+
+  assert.equal(statuses, [RunStatus.COMPLETED, RunStatus.COMPLETED]);
+});
+
 test("answers the smaller calls of a worker", async () => {
   const engine = await start();
   const client = plain(engine);
@@ -275,6 +299,29 @@ test("answers the smaller calls of a worker", async () => {
   assert.ok(Number(timeoutAt?.seconds) * 1000 - Date.now() > 100_000);
   assert.is(over.code, Code.NotFound);
   assert.ok((await details(client, runId)).done);
+});
+
+test("cuts a connection that does not answer its pings, so that work goes to the stream that lives", async () => {
+  const engine = await start({ timing: { pingMs: 60, pingTimeoutMs: 60 } });
+  const proxy = await cuttingProxy(engine.hostPort);
+  const client = plain(engine);
+  await put(client, "hole");
+  const { workerId } = await client.dispatcher.register({ workerName: "w", actions: ["hole:hole"] });
+  const dead = listen(plain({ hostPort: proxy.hostPort, token: engine.token }), workerId);
+  await eventually(() => engine.seen.open("ListenV2") === 1);
+
+  proxy.stall();
+  await pause(200);
+  const open = engine.seen.open("ListenV2");
+  const alive = listen(client, workerId);
+  await eventually(() => engine.seen.open("ListenV2") === 1);
+  await client.dispatcher.heartbeat({ workerId });
+  await trigger(client, "hole");
+  await eventually(() => alive.messages.length === 1);
+
+  assert.is(open, 0);
+  dead.abort.abort();
+  await proxy.close();
 });
 
 test.run();

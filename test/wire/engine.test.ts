@@ -190,6 +190,32 @@ test("closing is final, and closing twice is closing once", async () => {
   assert.match(String(refused), "The engine is closed");
 });
 
+test("closing cuts a drain short, and both are done", async () => {
+  const engine = await start({ timing: { quietMs: 60_000 } });
+  const worker = await work(plain(engine), engine);
+
+  const down = engine.drain();
+  await engine.close();
+  await down;
+
+  assert.instance(await worker.ended, Error);
+});
+
+test("a restart waits for a drain that is ending", async () => {
+  const engine = await start({ timing: { quietMs: 20 } });
+  const client = plain(engine);
+
+  const down = engine.drain();
+  await pause(21);
+  await engine.restart();
+  await down;
+  await engine.restart();
+  const { version } = await plain(engine).dispatcher.getVersion({});
+
+  assert.ok(version);
+  assert.ok(client);
+});
+
 test("the same seed gives the same ids", async () => {
   const one = await start({ seed: 7 });
   const two = await start({ seed: 7 });

@@ -63,11 +63,11 @@ export function dispatcher(core: Core, runs: Runs): Partial<ServiceImpl<typeof D
       return { tenantId, workerId: event.workerId };
     },
 
-    sendBatchActionEvent({ workerId, eventType, eventTimestamp, items, ...batch }) {
+    sendBatchActionEvent({ workerId, eventType, items }) {
       for (const item of items) {
         if (!isUuid(item.taskRunExternalId)) throw malformed(item.taskRunExternalId);
         if (!core.state.tasks.has(item.taskRunExternalId)) continue;
-        report(core, runs, { workerId, eventType, ...batch, ...item });
+        report(core, runs, { ...item, workerId, eventType });
       }
       return { tenantId, workerId };
     },

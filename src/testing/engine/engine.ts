@@ -99,6 +99,7 @@ class EmbeddedEngine implements Engine {
   readonly #closing = new AbortController();
   #up = false;
   #crashed = false;
+  #drain: Promise<void> | undefined;
 
   constructor(options: EngineOptions) {
     const clock = options.clock ?? systemClock;
@@ -125,7 +126,8 @@ class EmbeddedEngine implements Engine {
     this.#server = new Server({
       tls: options.tls,
       maxMessageBytes: this.#core.maxMessageBytes,
-      minPingMs: this.#core.timing.minPingMs,
+      clock,
+      timing: this.#core.timing,
       routes: (router) => this.#routes(router),
       accept: (call, handler) => this.#accept(call, handler),
     });
@@ -147,11 +149,15 @@ class EmbeddedEngine implements Engine {
     return token;
   }
 
-  async drain(): Promise<void> {
-    if (!this.#up) return;
-    const { clock, timing } = this.#core;
-    await clock.sleep(timing.quietMs, this.#closing.signal);
-    if (!this.#up) return;
+  drain(): Promise<void> {
+    this.#drain ??= this.#goDown().finally(() => this.#drain = undefined);
+    return this.#drain;
+  }
+
+  async #goDown(): Promise<void> {
+    const { agenda, clock, timing } = this.#core;
+    const quiet = await clock.sleep(timing.quietMs, this.#closing.signal).then(() => true, () => false);
+    if (!quiet || !this.#up) return;
     this.#up = false;
     const hardStop = new AbortController();
     const late = clock.sleep(timing.hardStopMs, hardStop.signal).catch(() => {
@@ -159,7 +165,7 @@ class EmbeddedEngine implements Engine {
     });
     await this.#server.drain(late);
     hardStop.abort();
-    this.#core.agenda.stop();
+    agenda.stop();
   }
 
   async kill(): Promise<void> {
@@ -173,6 +179,7 @@ class EmbeddedEngine implements Engine {
   async restart(): Promise<void> {
     if (this.#closing.signal.aborted) throw new Error("The engine is closed");
     await this.kill();
+    await this.#drain;
     const core = this.#core;
     for (const worker of core.state.workers.values()) worker.sessions.clear();
     core.dispatcherId = uuid(core.random);
@@ -186,9 +193,11 @@ class EmbeddedEngine implements Engine {
 
   async close(): Promise<void> {
     this.faults.calm();
-    await this.kill();
-    this.#core.agenda.stop();
     this.#closing.abort(new Error("The engine is closed"));
+    this.#up = false;
+    this.#core.agenda.stop();
+    await this.#server.kill();
+    await this.#drain;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -40,7 +40,7 @@ async function read(
   requests: AsyncIterable<SubscribeToWorkflowRunsRequest>,
   watch: Watch,
 ): Promise<void> {
-  const seen = core.seen.subscribed();
+  const seen = core.seen.subscribed("Dispatcher/SubscribeToWorkflowRuns");
   try {
     for await (const { workflowRunId } of requests) {
       seen.push(workflowRunId);

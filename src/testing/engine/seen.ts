@@ -39,8 +39,9 @@ export interface SeenStart {
   readonly lost: boolean;
 }
 
-/** What one result stream was asked for, in order. */
+/** What one shared stream was asked for, in order. */
 export interface SeenSubscription {
+  readonly method: string;
   readonly openedMs: number;
   readonly runIds: readonly string[];
 }
@@ -75,7 +76,7 @@ export class SeenBook implements Seen {
   readonly beats: SeenBeat[] = [];
   readonly reports: SeenReport[] = [];
   readonly starts: Mutable<SeenStart>[] = [];
-  readonly subscriptions: { openedMs: number; runIds: string[] }[] = [];
+  readonly subscriptions: SeenSubscription[] = [];
   triggers = 0;
 
   constructor(now: () => number) {
@@ -133,10 +134,10 @@ export class SeenBook implements Seen {
     if (index >= 0) this.starts.splice(index, 1);
   }
 
-  /** Notes a result stream; each run id it is asked for goes into the list. */
-  subscribed(): string[] {
+  /** Notes a shared stream; each run id it is asked for goes into the list. */
+  subscribed(method: string): string[] {
     const runIds: string[] = [];
-    keep(this.subscriptions, { openedMs: this.#now(), runIds });
+    keep(this.subscriptions, { method, openedMs: this.#now(), runIds });
     return runIds;
   }
 }

@@ -11,8 +11,10 @@ import type { AddressInfo, Socket } from "node:net";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import type { Clock } from "../../streams/clock.ts";
 import { Call, drained } from "./call.ts";
 import { names } from "./faults.ts";
+import { keepAlive, type PingTiming, strike } from "./keepalive.ts";
 
 /** PEM texts; with `ca` clients must show a certificate of it. */
 export interface ServerTls {
@@ -24,7 +26,8 @@ export interface ServerTls {
 export interface ServerOptions {
   readonly tls: ServerTls | undefined;
   readonly maxMessageBytes: number;
-  readonly minPingMs: number;
+  readonly clock: Clock;
+  readonly timing: PingTiming;
   readonly routes: (router: ConnectRouter) => void;
   /** Decides about a call that arrived; serves it or ends it. */
   readonly accept: (call: Call, handler: UniversalHandler) => Promise<void>;
@@ -122,7 +125,9 @@ export class Server {
       // A broken session closes, and its streams with it.
     });
     session.setLocalWindowSize?.(windowBytes);
-    if (this.#options.minPingMs > 0) strike(session, this.#options.minPingMs);
+    const { clock, timing } = this.#options;
+    void keepAlive(session, clock, timing);
+    if (timing.minPingMs > 0) strike(session, timing.minPingMs);
   }
 
   #open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
@@ -148,20 +153,6 @@ export class Server {
     all.add(one);
     one.once("close", () => all.delete(one));
   }
-}
-
-/** Ends a session that is pinged too often, as grpc-go does after three strikes. */
-function strike(session: ServerHttp2Session, minPingMs: number): void {
-  let last = -Infinity;
-  let strikes = 0;
-  session.on("ping", () => {
-    const now = performance.now();
-    strikes = now - last < minPingMs ? strikes + 1 : 0;
-    last = now;
-    if (strikes < 3) return;
-    session.goaway(11, 0, new TextEncoder().encode("too_many_pings"));
-    session.destroy();
-  });
 }
 
 /** What is no gRPC status is hidden behind one sentence, as in the real engine. */

@@ -24,6 +24,10 @@ export interface EngineTiming {
   readonly sendMs: number;
   /** After `kill()` and `restart()` nothing is assigned for so long. @default 0 (60000) */
   readonly blindMs: number;
+  /** Between two pings of a client's connection. @default 30000 (the same, when idle) */
+  readonly pingMs: number;
+  /** A connection that does not answer a ping for so long is cut. @default 20000 (the same) */
+  readonly pingTimeoutMs: number;
   /** Pings closer together than this earn a GOAWAY after the fourth; 0 lets every ping pass. @default 0 (5000) */
   readonly minPingMs: number;
 }
@@ -41,6 +45,8 @@ export const defaultTiming: EngineTiming = {
   sendLockMs: 250,
   sendMs: 25_000,
   blindMs: 0,
+  pingMs: 30_000,
+  pingTimeoutMs: 20_000,
   minPingMs: 0,
 };
 
