@@ -102,9 +102,11 @@ export class Link {
 
 /** Writes, and stops the source while the sink is full. */
 function send(from: Socket | undefined, to: Socket, chunk: Uint8Array): void {
-  if (to.destroyed || to.writableEnded || to.write(chunk)) return;
-  from?.pause();
-  to.once("drain", () => from?.resume());
+  if (to.destroyed || to.writableEnded || to.write(chunk) || from === undefined) return;
+  // What was held for long comes all at once: one listener is enough for a source that is stopped already.
+  if (from.isPaused()) return;
+  from.pause();
+  to.once("drain", () => from.resume());
 }
 
 function reset(socket: Socket): void {

@@ -18,6 +18,8 @@
  * @module
  */
 export { VirtualClock } from "./clock.ts";
+export * from "./engine/mod.ts";
+export { type CuttingProxy, cuttingProxy } from "./proxy.ts";
 export { seeded } from "./random.ts";
 export {
   broken,

@@ -1,0 +1,195 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { AssignedAction } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
+import type { Entry } from "../board.ts";
+import { isRefusal } from "../doubt.ts";
+import { uuid } from "../ids.ts";
+import type { Root } from "../root.ts";
+import type { Attempt } from "../streams/attempt.ts";
+import type { Connection } from "../streams/gate.ts";
+import { reconnect } from "../streams/reconnect.ts";
+import { LiveStream } from "../streams/stream.ts";
+import type { Ending, Verdict } from "../streams/verdict.ts";
+import type { Action } from "./action.ts";
+import { toAction } from "./action.ts";
+import { beatTimeoutMs, heartbeat } from "./heartbeat.ts";
+import type { RegisterOptions, Registration } from "./register.ts";
+import { checkRegistration, register } from "./register.ts";
+import { Relay } from "./relay.ts";
+import { reports } from "./reports.ts";
+
+/** Whose actions: those of a worker that is registered already, or of one that the stream registers by itself. */
+export type ActionsOptions =
+  & {
+    /** Ends the stream; the loop throws the signal's own reason. */
+    readonly signal?: AbortSignal | undefined;
+    /** Told each time the stream has registered a worker. */
+    readonly onRegistered?: ((registration: Registration) => void) | undefined;
+  }
+  & (
+    | { readonly workerId: string; readonly register?: undefined }
+    | { readonly register: RegisterOptions; readonly workerId?: undefined }
+  );
+
+/** From how many waiting actions on the log says so: slots should keep them far below. */
+const floodAt = 10_000;
+/** For how long an engine without ListenV2 is not asked for it again, in milliseconds. */
+const oldListenMs = 600_000;
+
+/**
+ * The actions that the engine sends to a worker, with its heartbeats. Read while nobody asks, so a loop body may take
+ * its time: the worker stays alive and hears cancels.
+ *
+ * What the engine sent into a wire that was already dead is lost with it: the engine does not repeat an action.
+ *
+ * @throws TypeError or RangeError at once, when the options make no sense
+ */
+export function actions(root: Root, options: ActionsOptions): LiveStream<Action> {
+  if (options.register === undefined) uuid(options.workerId, "workerId");
+  else checkRegistration(options.register);
+  const { signal } = options;
+  return new LiveStream((life) => new Listener(root, options).read(life), {
+    signal,
+    owner: root.signal,
+    onQueued: (waiting) => {
+      if (waiting % floodAt === 0) root.config.logger.warn("Actions wait for the loop", { stream: "actions", waiting });
+    },
+  });
+}
+
+/** One worker's ListenV2, from attempt to attempt. */
+class Listener {
+  readonly #root: Root;
+  readonly #options: ActionsOptions;
+  readonly #entry: Entry;
+  #workerId: string | undefined;
+  /** The error with which a heartbeat ended the attempt. */
+  #lost: unknown;
+  /** Whether a beat was accepted since the stream was last opened anew for one that was not. */
+  #trusted = true;
+  #sentAt = 0;
+  /** Until when the engine is taken for one without ListenV2. */
+  #oldUntil = -Infinity;
+
+  constructor(root: Root, options: ActionsOptions) {
+    this.#root = root;
+    this.#options = options;
+    this.#workerId = options.workerId;
+    this.#entry = root.board.add("actions", options.workerId ?? options.register.name);
+  }
+
+  async *read(signal: AbortSignal): AsyncGenerator<Action, void> {
+    const messages = reconnect<AssignedAction>((attempt) => this.#open(attempt), {
+      ...this.#root.policy(this.#entry),
+      signal,
+      priority: 0,
+      ready: (attempt, timeoutMs) => this.#ready(attempt, timeoutMs),
+      judge: (verdict, ending) => this.#judge(verdict, ending, signal),
+    });
+    for await (const message of messages) {
+      const action = toAction(
+        message,
+        this.#workerId ?? "",
+        (one, workerId) => reports(this.#root, one, workerId, this.#root.signal),
+      );
+      if (action !== undefined) yield action;
+      else this.#root.config.logger.warn("An action of an unknown kind was left", { kind: message.actionType });
+    }
+  }
+
+  /** A connection that takes requests, and a worker that the engine knows. */
+  async #ready(signal: AbortSignal, timeoutMs: number): Promise<Connection | undefined> {
+    const connection = await this.#root.channel.ready(signal, timeoutMs);
+    const { onRegistered, register: options } = this.#options;
+    if (this.#workerId === undefined && options !== undefined) {
+      const registration = await register(this.#root, options, { signal, timeoutMs });
+      this.#entry.id = this.#workerId = registration.workerId;
+      onRegistered?.(registration);
+    }
+    return connection;
+  }
+
+  #open(attempt: Attempt<AssignedAction>): AsyncIterable<AssignedAction> {
+    const { channel, clock, doubt } = this.#root;
+    const workerId = this.#workerId ?? "";
+    const dispatcher = this.#root.rpc(Dispatcher);
+    const relay = new Relay<AssignedAction>((signal) => {
+      this.#sentAt = clock.now();
+      const listen = clock.now() < this.#oldUntil ? dispatcher.listen : dispatcher.listenV2;
+      return listen({ workerId }, { signal, onHeader: attempt.live });
+    }, attempt.signal);
+    const lose = (error: unknown) => relay.fail(this.#lost = error);
+    const alive = () => {
+      this.#entry.trouble = undefined;
+      attempt.live();
+    };
+    this.#entry.trouble = new Error("The engine has not accepted a heartbeat yet");
+    void heartbeat({
+      clock,
+      beat: async (heartbeatAt, signal) => {
+        await channel.up(signal);
+        await dispatcher.heartbeat({ workerId, heartbeatAt }, { signal, timeoutMs: beatTimeoutMs });
+      },
+      sentAt: () => this.#sentAt,
+      accepted: () => {
+        this.#trusted = true;
+        doubt.accepted();
+        alive();
+        relay.retire();
+      },
+      deaf: (error) => {
+        this.#entry.trouble = error;
+        if (!this.#trusted) return lose(error);
+        this.#trusted = false;
+        relay.renew();
+      },
+      forgotten: lose,
+      refused: (error) => {
+        this.#entry.trouble = error;
+        if (doubt.judge("fatal", error) === "fatal") lose(error);
+      },
+      silent: (error) => {
+        this.#entry.trouble = error;
+      },
+      needless: alive,
+    }, attempt.signal);
+    return relay;
+  }
+
+  /** The usual verdict, but for what only this stream can know. */
+  async #judge(verdict: Verdict, ending: Ending, signal: AbortSignal): Promise<Verdict> {
+    const { error, origin } = ending;
+    const lost = this.#lost !== undefined && error === this.#lost;
+    this.#lost = undefined;
+    const usual = this.#root.doubt.decorate(verdict, ending);
+    if (origin !== "engine" || !(error instanceof ConnectError) || isRefusal(error)) return usual;
+    switch (error.code) {
+      case Code.FailedPrecondition:
+        return lost ? "transient" : usual;
+      case Code.NotFound:
+        if (this.#options.register === undefined) return usual;
+        this.#workerId = undefined;
+        return "transient";
+      case Code.Unimplemented:
+        return this.#root.clock.now() < this.#oldUntil ? usual : await this.#fallBack(signal);
+      default:
+        return usual;
+    }
+  }
+
+  /**
+   * Proxies say Unimplemented too, and even in the engine's own way: only an engine that answers another call of the
+   * same service lacks this one.
+   */
+  async #fallBack(signal: AbortSignal): Promise<Verdict> {
+    const { channel, clock } = this.#root;
+    try {
+      await channel.up(signal);
+      await this.#root.rpc(Dispatcher).getVersion({}, { signal, timeoutMs: beatTimeoutMs });
+    } catch {
+      return "suspect"; // Nobody of the engine's has answered: so nobody of the engine's has said Unimplemented.
+    }
+    this.#oldUntil = clock.now() + oldListenMs;
+    return "transient";
+  }
+}

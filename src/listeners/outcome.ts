@@ -1,0 +1,49 @@
+import type { WorkflowRunEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
+import type { GetRunDetailsResponse } from "../../gen/v1/workflows_pb.ts";
+import { RunStatus } from "../../gen/v1/workflows_pb.ts";
+import type { RunFailure } from "../errors.ts";
+import { failureText, RunCancelledError, RunFailedError } from "../errors.ts";
+import { decode } from "../json.ts";
+
+/** How a run ended: the outputs of its tasks by name, or the error that its waiters get. */
+export type Outcome =
+  | { readonly outputs: Readonly<Record<string, unknown>> }
+  | { readonly error: RunFailedError | RunCancelledError };
+
+/**
+ * What a finished event says; `undefined` when only the run's details can tell: results too large for the stream come
+ * as none at all, and an error without a text may be a failure or a cancel.
+ */
+export function fromEvent({ results, workflowRunId: runId }: WorkflowRunEvent): Outcome | undefined {
+  if (results.length === 0) return undefined;
+  const failures: RunFailure[] = [];
+  const outputs: Record<string, unknown> = {};
+  for (const { error, output, taskName: task, taskRunExternalId: taskId } of results) {
+    // Presence decides, not truth: a cancelled task has an error, and it is empty.
+    if (error !== undefined) failures.push({ task, taskId, message: failureText(error) });
+    else outputs[task] = parse(output);
+  }
+  if (failures.length === 0) return { outputs };
+  return failures.some(({ message }) => message !== "") ? { error: new RunFailedError(runId, failures) } : undefined;
+}
+
+/** What a run's details say; `undefined` while it is not done. */
+export function fromDetails(runId: string, { done, status, taskRuns }: GetRunDetailsResponse): Outcome | undefined {
+  if (!done) return undefined;
+  const failures: RunFailure[] = [];
+  const outputs: Record<string, unknown> = {};
+  for (const [task, { error, externalId: taskId, output, status: taskStatus }] of Object.entries(taskRuns)) {
+    // By status: an error is there even for a success, and empty then.
+    if (taskStatus === RunStatus.COMPLETED) outputs[task] = parse(output && new TextDecoder().decode(output));
+    else failures.push({ task, taskId, message: failureText(error ?? "") });
+  }
+  if (status === RunStatus.CANCELLED) return { error: new RunCancelledError(runId, failures) };
+  if (status === RunStatus.COMPLETED && failures.length === 0) return { outputs };
+  return { error: new RunFailedError(runId, failures) };
+}
+
+/** An output's JSON; no output at all is `{}`, as the engine itself reads it. */
+function parse(text: string | undefined): unknown {
+  if (text === undefined || text === "") return {};
+  return decode(text);
+}

@@ -1,0 +1,67 @@
+import { Pump } from "../streams/pump.ts";
+import { linked } from "../streams/signal.ts";
+import type { Linked } from "../streams/signal.ts";
+
+/**
+ * Several calls that are one stream to whoever reads: a new call can be opened before the old one is let go, so that
+ * nothing sent meanwhile is lost. It ends as its newest call ends; what becomes of the older ones is nobody's concern.
+ */
+export class Relay<T> implements AsyncIterable<T> {
+  readonly #open: (signal: AbortSignal) => AsyncIterable<T>;
+  readonly #signal: AbortSignal;
+  readonly #pump = new Pump<T>();
+  #calls: Linked[] = [];
+
+  /** Opens the first call at once. */
+  constructor(open: (signal: AbortSignal) => AsyncIterable<T>, signal: AbortSignal) {
+    this.#open = open;
+    this.#signal = signal;
+    this.renew();
+  }
+
+  /** How many calls are open. */
+  get size(): number {
+    return this.#calls.length;
+  }
+
+  /** Opens one more call, the newest. */
+  renew(): void {
+    const call = linked(this.#signal);
+    this.#calls.push(call);
+    void this.#read(call);
+  }
+
+  /** Lets all calls go but the newest. */
+  retire(): void {
+    for (const call of this.#calls.splice(0, this.#calls.length - 1)) call.abort();
+  }
+
+  /** Ends the stream with an error of the owner's, and all calls with it. */
+  fail(error: unknown): void {
+    this.#pump.fail(error);
+    for (const call of this.#calls.splice(0)) call.abort();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    return { next: () => this.#pump.next() };
+  }
+
+  async #read(call: Linked): Promise<void> {
+    try {
+      for await (const message of this.#open(call.signal)) this.#pump.put(message);
+      if (this.#leave(call)) this.#pump.end();
+    } catch (error) {
+      if (this.#leave(call)) this.#pump.fail(error);
+    } finally {
+      call.abort();
+    }
+  }
+
+  /** True when it was the newest: then the stream ends with it. */
+  #leave(call: Linked): boolean {
+    const index = this.#calls.indexOf(call);
+    if (index < 0) return false;
+    this.#calls.splice(index, 1);
+    return index === this.#calls.length;
+  }
+}

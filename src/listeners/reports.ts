@@ -1,0 +1,78 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { AssignedAction } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { Dispatcher, StepActionEventType } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { encodeOutput } from "../json.ts";
+import type { Root } from "../root.ts";
+import { fullJitter } from "../streams/backoff.ts";
+import { originOf } from "../streams/verdict.ts";
+import type { Reports } from "./action.ts";
+
+/**
+ * The reports of one action. Each is sent again until the engine has it or says that it never will: a result that is
+ * lost on its way would leave the run waiting for its time-out. The engine takes the first ending it gets of an attempt
+ * and ignores the rest, so sending twice does no harm.
+ */
+export function reports(root: Root, message: AssignedAction, workerId: string, signal: AbortSignal): Reports {
+  const { actionId, jobId, jobRunId, retryCount, taskId, taskRunExternalId } = message;
+  const send = async (eventType: StepActionEventType, eventPayload: string, shouldNotRetry?: boolean) => {
+    const eventTimestamp = timestampFromMs(Math.floor(root.clock.now()));
+    await insist(root, signal, (options) =>
+      root.rpc(Dispatcher).sendStepActionEvent({
+        workerId,
+        jobId,
+        jobRunId,
+        taskId,
+        taskRunExternalId,
+        actionId,
+        eventTimestamp,
+        eventType,
+        eventPayload,
+        retryCount,
+        ...(shouldNotRetry !== undefined && { shouldNotRetry }),
+      }, options));
+  };
+  return {
+    started: () => send(StepActionEventType.STEP_EVENT_TYPE_STARTED, ""),
+    completed: async (output) => send(StepActionEventType.STEP_EVENT_TYPE_COMPLETED, encodeOutput(output)),
+    failed: (error, { retry = true } = {}) =>
+      send(StepActionEventType.STEP_EVENT_TYPE_FAILED, failure(error), retry ? undefined : true),
+  };
+}
+
+/** Makes a background call until it is answered with OK or with a word that no repetition changes. */
+async function insist(root: Root, signal: AbortSignal, call: Parameters<Root["background"]>[0]): Promise<void> {
+  const { clock, random, doubt } = root;
+  const backoff = fullJitter({ baseMs: 500, capMs: 10_000, random });
+  for (let failures = 1;; failures++) {
+    try {
+      await root.background(call, signal);
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isFinal(error) || doubt.judge("transient", error) === "fatal") throw error;
+      await clock.sleep(backoff(failures), signal);
+    }
+  }
+}
+
+/** The engine knows the task no more, or the report is more than it takes; and what is not a ConnectError is a bug. */
+function isFinal(error: unknown): boolean {
+  if (!(error instanceof ConnectError)) return true;
+  switch (originOf(error)) {
+    case "engine":
+      return error.code === Code.InvalidArgument || error.code === Code.Unimplemented || error.code === Code.NotFound;
+    case "local":
+      return error.code === Code.ResourceExhausted;
+    case "caller":
+      return false; // A token function that fails now and then is a passing trouble.
+    case "wire":
+      return false;
+  }
+}
+
+/** As the official client writes it: an object with the message and the stack. */
+function failure(error: unknown): string {
+  const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+  return JSON.stringify({ message, stack }).replaceAll("\\u0000", "\\ufffd");
+}

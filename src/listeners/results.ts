@@ -1,0 +1,142 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { SubscribeToWorkflowRunsRequest, WorkflowRunEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { AdminService } from "../../gen/v1/workflows_pb.ts";
+import { uuid } from "../ids.ts";
+import type { Root } from "../root.ts";
+import { StreamError } from "../streams/errors.ts";
+import { Subscriptions } from "../streams/subscriptions.ts";
+import { originOf } from "../streams/verdict.ts";
+import type { Outcome } from "./outcome.ts";
+import { fromDetails, fromEvent } from "./outcome.ts";
+
+/** How often the last net is cast, and how many details it asks for at a time: 5 a second per client. */
+const netMs = 1000;
+const netSize = 5;
+/** From when on an id is asked for: it was asserted twice meanwhile, in milliseconds. */
+const patienceMs = 60_000;
+/** How long an id is left alone after it was asked for, and how long it may be unknown to the engine, in milliseconds. */
+const againMs = 30_000;
+
+/** What the last net knows of an id. */
+interface Asked {
+  readonly atMs: number;
+  /** Since when the engine does not know it. */
+  readonly unknownSinceMs: number | undefined;
+}
+
+/** The results of runs, for any number of waiters on one shared SubscribeToWorkflowRuns stream. */
+export class Results {
+  readonly #root: Root;
+  readonly #shared: Subscriptions<string, Outcome, SubscribeToWorkflowRunsRequest, WorkflowRunEvent>;
+  /** Ids that were asked for, the least recent first. */
+  readonly #asked = new Map<string, Asked>();
+  #casting = false;
+
+  constructor(root: Root) {
+    this.#root = root;
+    const entry = root.board.add("results", "shared");
+    this.#shared = new Subscriptions({
+      ...root.policy(entry),
+      priority: 1,
+      open: (requests, { live, signal }) =>
+        root.rpc(Dispatcher).subscribeToWorkflowRuns(requests, { signal, onHeader: live }),
+      request: (workflowRunId) => ({ $typeName: "SubscribeToWorkflowRunsRequest", workflowRunId }),
+      deliver: (event) => this.#finished(event),
+    });
+  }
+
+  /**
+   * The outcome of a run, however long it takes and whatever becomes of the connection.
+   *
+   * @throws TypeError when the id is no UUID, before any I/O
+   */
+  wait(runId: string, signal?: AbortSignal): Promise<Outcome> {
+    const waiting = this.#shared.wait(uuid(runId, "run id"), signal);
+    if (!this.#casting) void this.#cast();
+    return waiting;
+  }
+
+  close(): void {
+    this.#shared.close();
+  }
+
+  #finished(event: WorkflowRunEvent): void {
+    const { workflowRunId: runId } = event;
+    try {
+      const outcome = fromEvent(event);
+      if (outcome !== undefined) this.#shared.settle(runId, outcome);
+      else void this.#ask(runId);
+    } catch (error) {
+      this.#shared.fail(runId, error); // An output that is no JSON concerns its own waiters only.
+    }
+  }
+
+  /**
+   * Asks for a run's details; an answer that settles nothing leaves the run to the stream, where it is asserted anew.
+   */
+  async #ask(runId: string): Promise<void> {
+    const { clock, flights, signal } = this.#root;
+    const atMs = clock.now();
+    const unknownSinceMs = this.#asked.get(runId)?.unknownSinceMs;
+    this.#note(runId, { atMs, unknownSinceMs });
+    try {
+      const outcome = await flights.do(`details:${runId}`, (flight) => this.#details(runId, flight), signal);
+      if (outcome !== undefined) this.#shared.settle(runId, outcome as Outcome); // Under its own key.
+      this.#note(runId, { atMs, unknownSinceMs: undefined });
+    } catch (error) {
+      if (signal.aborted || !isUnknown(error)) return; // The next cast asks again.
+      this.#note(runId, { atMs, unknownSinceMs: unknownSinceMs ?? atMs });
+      if (unknownSinceMs === undefined || atMs - unknownSinceMs < againMs) return;
+      this.#shared.fail(runId, new StreamError("refused", `The engine knows no run ${runId}`, { cause: error }));
+    }
+  }
+
+  #details(runId: string, signal: AbortSignal): Promise<Outcome | undefined> {
+    return this.#root.background(async (options) => {
+      return fromDetails(runId, await this.#root.rpc(AdminService).getRunDetails({ externalId: runId }, options));
+    }, signal);
+  }
+
+  #note(runId: string, asked: Asked): void {
+    this.#asked.delete(runId);
+    this.#asked.set(runId, asked);
+  }
+
+  /** The last net, for what the stream has lost in whatever way: while somebody waits and the engine is there. */
+  async #cast(): Promise<void> {
+    const { clock, signal } = this.#root;
+    this.#casting = true;
+    try {
+      for (; this.#shared.size > 0; await clock.sleep(netMs, signal, { ref: false })) {
+        if (this.#shared.connected) { for (const runId of this.#overdue()) void this.#ask(runId); }
+      }
+    } catch {
+      // The client closed: its waiters have their answer.
+    } finally {
+      this.#casting = false;
+      this.#asked.clear();
+    }
+  }
+
+  /** The ids that wait for long, the least recently asked first, and no more than the net holds. */
+  #overdue(): string[] {
+    const now = this.#root.clock.now();
+    const waiting = new Set<string>();
+    const due: string[] = [];
+    for (const [runId, { sinceMs }] of this.#shared.entries()) {
+      if (now - sinceMs < patienceMs) break;
+      waiting.add(runId);
+      if (!this.#asked.has(runId)) due.push(runId);
+    }
+    for (const [runId, { atMs }] of this.#asked) {
+      if (!waiting.has(runId)) this.#asked.delete(runId);
+      else if (now - atMs >= againMs) due.push(runId);
+    }
+    return due.slice(0, netSize);
+  }
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof ConnectError && error.code === Code.NotFound && originOf(error) === "engine";
+}

@@ -1,0 +1,38 @@
+/**
+ * The client for the Hatchet task engine whose streams never die quietly: cuts, restarts and deploys of the engine are
+ * not your problem.
+ *
+ * @example
+ * ```ts
+ * import { createClient, task } from "coppice";
+ *
+ * const report = task({ name: "report", run: async ({ month }: { month: string }) => ({ total: month.length }) });
+ *
+ * const hatchet = createClient(); // HATCHET_CLIENT_TOKEN and friends, or options
+ * try {
+ *   const { total } = await hatchet.runs.run(report, { month: "2026-10" });
+ *   console.log(total);
+ * } finally {
+ *   await hatchet.close();
+ * }
+ * ```
+ *
+ * @module
+ */
+export type { Health, StreamHealth, StreamKind, StreamReport } from "./board.ts";
+export { type Client, createClient } from "./client.ts";
+export type { ClientOptions } from "./config.ts";
+export type { RunDetails, Status, TaskDetails } from "./details.ts";
+export { ConfigError, RunCancelledError, RunFailedError, type RunFailure } from "./errors.ts";
+export type { Action, CancelAction, StartAction } from "./listeners/action.ts";
+export type { ActionsOptions } from "./listeners/actions.ts";
+export type { RegisterOptions, Registration } from "./listeners/register.ts";
+export type { Logger } from "./logger.ts";
+export type { Outputs, RunRef, Runs, SettledRun, TriggerOptions, WaitOptions } from "./runs.ts";
+export { StreamError, type StreamErrorCode } from "./streams/errors.ts";
+export type { StreamStatus } from "./streams/status.ts";
+export { LiveStream } from "./streams/stream.ts";
+export { TaskAborted } from "./worker/attempts.ts";
+export type { Context } from "./worker/context.ts";
+export { type Task, task, type TaskOptions } from "./worker/task.ts";
+export type { StopOptions, Worker, WorkerHealth, WorkerOptions } from "./worker/worker.ts";

@@ -1,0 +1,175 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { CallOptions, Client } from "@connectrpc/connect";
+import { createClient as createConnectClient } from "@connectrpc/connect";
+import type { Entry } from "./board.ts";
+import { Board } from "./board.ts";
+import type { Config } from "./config.ts";
+import { publish } from "./diagnostics.ts";
+import { Doubt, isRefusal } from "./doubt.ts";
+import { logStatus } from "./logger.ts";
+import { fullJitter } from "./streams/backoff.ts";
+import type { Clock } from "./streams/clock.ts";
+import { isUnsent, StreamError } from "./streams/errors.ts";
+import { Gate } from "./streams/gate.ts";
+import type { StreamOptions } from "./streams/options.ts";
+import { retry } from "./streams/retry.ts";
+import { linked } from "./streams/signal.ts";
+import { SingleFlight } from "./streams/singleflight.ts";
+import { judge, originOf } from "./streams/verdict.ts";
+import { expiresAt } from "./token.ts";
+import type { Channel } from "./transport/transport.ts";
+
+/** How long a unary call may take, in milliseconds: the reference client's. */
+const callTimeoutMs = 30_000;
+
+/** A unary call; it gets the signal and the time-out to make it with. */
+export type Call<T> = (options: CallOptions) => Promise<T>;
+
+/** Whose a call is, and what may be done with it. */
+export interface CallPolicy {
+  /** The caller's signal. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether making it twice does no harm: then an answer lost on the wire is asked for again. */
+  readonly idempotent?: boolean;
+}
+
+/** What all streams and calls of one client grow from. */
+export class Root {
+  readonly config: Config;
+  readonly channel: Channel;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly gate: Gate;
+  readonly board: Board;
+  readonly doubt: Doubt;
+  readonly flights: SingleFlight<string, unknown> = new SingleFlight();
+  readonly #life = linked();
+  readonly #clients = new Map<DescService, unknown>();
+  readonly #kindsSeen = new Set<string>();
+  #expiresAt: number | undefined;
+
+  /** `open` makes the way to the engine; `authorization` is the header that each call carries. */
+  constructor(config: Config, open: (authorization: () => Promise<string>) => Channel) {
+    const { clock, random, retry: { capMs, connectTimeoutMs, firstDelayMs, slowCapMs } } = config;
+    const log = logStatus(config.logger);
+    this.config = config;
+    this.clock = clock;
+    this.random = random;
+    this.gate = new Gate({ clock, random, capMs, connectTimeoutMs, firstDelayMs, slowCapMs });
+    this.board = new Board((report, stream) => {
+      log(report, stream);
+      publish(report);
+    });
+    this.doubt = new Doubt(clock, () => this.#expiresAt);
+    this.channel = open(() => this.#authorization());
+  }
+
+  /** Aborts when the client closes, with the `closed` that its waiters get. */
+  get signal(): AbortSignal {
+    return this.#life.signal;
+  }
+
+  /** The generated client of a service, on our transport and with our credentials. */
+  rpc<S extends DescService>(service: S): Client<S> {
+    const client = this.#clients.get(service) ?? createConnectClient(service, this.channel.transport);
+    this.#clients.set(service, client);
+    return client as Client<S>; // Stored under its own service.
+  }
+
+  /** How a stream of ours lives; `entry` is its place on the board. */
+  policy(entry: Entry): StreamOptions & { readonly signal: AbortSignal } {
+    const { clock, random, gate, channel, doubt, config: { retry: { maxSuspects, setupAttempts } } } = this;
+    return {
+      clock,
+      random,
+      gate,
+      maxSuspects,
+      signal: this.signal,
+      ready: channel.ready,
+      // Whoever asks for a kind of stream that was live once is in, whatever it takes.
+      setupAttempts: this.#kindsSeen.has(entry.stream) ? undefined : setupAttempts,
+      judge: doubt.decorate,
+      onStatus: (status) => {
+        if (status.state === "live") {
+          this.#kindsSeen.add(entry.stream);
+          doubt.accepted();
+        }
+        entry.tell(status);
+      },
+    };
+  }
+
+  /**
+   * Makes a user's call. One that was never sent is made again, `setupAttempts` times in all.
+   *
+   * @throws StreamError `unreachable`, `refused` or `closed`; what else the engine answers is a ConnectError
+   */
+  async call<T>(call: Call<T>, { signal, idempotent = false }: CallPolicy = {}): Promise<T> {
+    const { clock, random, config: { retry: { baseMs, callAttempts } } } = this;
+    const life = linked(this.signal, signal);
+    let attempts = 0;
+    try {
+      return await retry((attempt) => {
+        attempts = attempt;
+        return call({ signal: life.signal, timeoutMs: callTimeoutMs });
+      }, {
+        clock,
+        signal: life.signal,
+        attempts: callAttempts,
+        backoff: fullJitter({ baseMs, random }),
+        retryable: (error) =>
+          this.#verdict(error) === "transient" && (isUnsent(error) || (idempotent && originOf(error) === "wire")),
+      });
+    } catch (error) {
+      life.signal.throwIfAborted();
+      throw this.#translate(error, attempts);
+    } finally {
+      life.abort();
+    }
+  }
+
+  /** Makes a call of our own, on the session that is there: it waits for one, and never dials. */
+  async background<T>(call: Call<T>, signal: AbortSignal, timeoutMs: number = callTimeoutMs): Promise<T> {
+    await this.channel.up(signal);
+    return await call({ signal, timeoutMs });
+  }
+
+  /** Ends everything that grew here; whoever waits gets `closed`. */
+  async close(): Promise<void> {
+    this.#life.abort(new StreamError("closed", "The client was closed"));
+    this.board.close();
+    await this.channel.close();
+  }
+
+  async #authorization(): Promise<string> {
+    const token = await this.config.token();
+    this.#expiresAt = expiresAt(token);
+    return `Bearer ${token}`;
+  }
+
+  #verdict(error: unknown): string {
+    return judge(
+      { error, origin: originOf(error), wasLive: this.#kindsSeen.size > 0, heard: false, sent: !isUnsent(error) },
+      () => "transient",
+    );
+  }
+
+  /** What a user's call throws, by who ended it. */
+  #translate(error: unknown, attempts: number): unknown {
+    const cause = error;
+    switch (this.#verdict(error)) {
+      case "bug":
+        return error instanceof Error && error.name === "ConnectError" ? error.cause ?? error : error;
+      case "fatal":
+        if (isRefusal(error)) return new StreamError("refused", "The engine refused the token", { attempts, cause });
+        if (originOf(error) === "wire") {
+          return new StreamError("refused", "The engine's certificate or TLS was refused", { attempts, cause });
+        }
+    }
+    if (originOf(error) !== "wire") return error;
+    const message = isUnsent(error)
+      ? `The engine could not be reached in ${attempts} attempts`
+      : "The connection was lost before the answer came; the call may have taken effect";
+    return new StreamError("unreachable", message, { attempts, cause });
+  }
+}

@@ -1,0 +1,198 @@
+import { create } from "@bufbuild/protobuf";
+import type { TriggerWorkflowRequest } from "../gen/v1/shared/trigger_pb.ts";
+import { TriggerWorkflowRequestSchema } from "../gen/v1/shared/trigger_pb.ts";
+import { AdminService } from "../gen/v1/workflows_pb.ts";
+import { WorkflowService } from "../gen/workflows/workflows_pb.ts";
+import type { RunDetails } from "./details.ts";
+import { toDetails } from "./details.ts";
+import { RunCancelledError } from "./errors.ts";
+import type { RunFailedError } from "./errors.ts";
+import { named, priority as checkPriority, uuid } from "./ids.ts";
+import { encodeInput } from "./json.ts";
+import type { Outcome } from "./listeners/outcome.ts";
+import type { Results } from "./listeners/results.ts";
+import type { Root } from "./root.ts";
+import { Pump } from "./streams/pump.ts";
+import { linked } from "./streams/signal.ts";
+import { LiveStream } from "./streams/stream.ts";
+import type { Task } from "./worker/task.ts";
+
+/** The outputs of a run's tasks, by name. */
+export type Outputs = Readonly<Record<string, unknown>>;
+
+/** What every method takes last. */
+export interface WaitOptions {
+  /** Ends the waiting; rejects with the signal's own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a run is triggered. */
+export interface TriggerOptions extends WaitOptions {
+  /** What goes with the run beside its input; only texts can be searched for. */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** Which runs go first, 1 to 3; the higher. */
+  readonly priority?: number | undefined;
+  /** The task that triggers it as its child. */
+  readonly parent?: { readonly runId: string; readonly taskId: string } | undefined;
+  /** Names a child among its parent's: triggering it twice gives the same run. */
+  readonly childKey?: string | undefined;
+  /** Numbers a child among its parent's: triggering it twice gives the same run. */
+  readonly childIndex?: number | undefined;
+  /** The worker that should run it. */
+  readonly workerId?: string | undefined;
+}
+
+/** A run that was triggered. */
+export interface RunRef<O> {
+  readonly id: string;
+  /** Its outcome; see {@link Runs.result}. */
+  result(options?: WaitOptions): Promise<O>;
+  /** Where it is; see {@link Runs.details}. */
+  details(options?: WaitOptions): Promise<RunDetails>;
+  /** Asks the engine to cancel it. */
+  cancel(options?: WaitOptions): Promise<void>;
+}
+
+/** A run that has settled. */
+export type SettledRun =
+  | { readonly runId: string; readonly status: "completed"; readonly outputs: Outputs }
+  | { readonly runId: string; readonly status: "failed"; readonly error: RunFailedError }
+  | { readonly runId: string; readonly status: "cancelled"; readonly error: RunCancelledError };
+
+/** Triggers runs and waits for them. */
+export class Runs {
+  readonly #root: Root;
+  readonly #results: Results;
+
+  constructor(root: Root, results: Results) {
+    this.#root = root;
+    this.#results = results;
+  }
+
+  /** Triggers a run and waits for its outcome. */
+  run<I, O>(task: Task<I, O>, input: I, options?: TriggerOptions): Promise<O>;
+  run(name: string, input?: unknown, options?: TriggerOptions): Promise<Outputs>;
+  async run(target: Task | string, input?: unknown, options: TriggerOptions = {}): Promise<unknown> {
+    const run = await this.#trigger(target, input, options);
+    return run.result(options);
+  }
+
+  /**
+   * Triggers a run. The engine may answer OK for a workflow that does not exist: then nobody ever runs it, and its
+   * `result()` rejects with `refused` after a while.
+   *
+   * @throws TypeError or RangeError before any I/O; StreamError `unreachable` or `refused`; ConnectError
+   */
+  trigger<I, O>(task: Task<I, O>, input: I, options?: TriggerOptions): Promise<RunRef<O>>;
+  trigger(name: string, input?: unknown, options?: TriggerOptions): Promise<RunRef<Outputs>>;
+  trigger(target: Task | string, input?: unknown, options: TriggerOptions = {}): Promise<RunRef<unknown>> {
+    return this.#trigger(target, input, options);
+  }
+
+  /**
+   * Waits for a run's outputs, by task, through any number of cuts.
+   *
+   * @throws TypeError when the id is no UUID, before any I/O
+   * @throws RunFailedError, RunCancelledError
+   * @throws StreamError `unreachable`, `refused` (the token, or a run that the engine does not know), `closed`
+   */
+  async result(runId: string, { signal }: WaitOptions = {}): Promise<Outputs> {
+    const outcome = await this.#results.wait(runId, signal);
+    if ("error" in outcome) throw outcome.error;
+    return outcome.outputs;
+  }
+
+  /** The runs in the order in which they settle, failures among them; ends after the last. */
+  results(runIds: Iterable<string>, { signal }: WaitOptions = {}): LiveStream<SettledRun> {
+    const ids = [...new Set(runIds)].map((runId) => uuid(runId, "run id"));
+    return new LiveStream((life) => this.#settled(ids, life), { owner: this.#root.signal, signal });
+  }
+
+  /** Where a run is, and what came of its tasks. @throws ConnectError NotFound for an unknown run */
+  async details(runId: string, { signal }: WaitOptions = {}): Promise<RunDetails> {
+    const externalId = uuid(runId, "run id");
+    const response = await this.#root.call((options) => this.#admin.getRunDetails({ externalId }, options), {
+      signal,
+      idempotent: true,
+    });
+    return toDetails(response);
+  }
+
+  /** Asks the engine to cancel runs or tasks; it answers before they have stopped. */
+  async cancel(ids: string | Iterable<string>, { signal }: WaitOptions = {}): Promise<void> {
+    const externalIds = list(ids);
+    await this.#root.call((options) => this.#admin.cancelTasks({ externalIds }, options), { signal, idempotent: true });
+  }
+
+  get #admin() {
+    return this.#root.rpc(AdminService);
+  }
+
+  async #trigger(target: Task | string, input: unknown, options: TriggerOptions): Promise<RunRef<unknown>> {
+    const task = typeof target === "string" ? undefined : target.name;
+    const request = this.#request(task ?? named(target as string, "workflow name"), input, options);
+    const { workflowRunId: id } = await this.#root.call(
+      (call) => this.#root.rpc(WorkflowService).triggerWorkflow(request, call),
+      { signal: options.signal, idempotent: request.childKey !== undefined || request.childIndex !== undefined },
+    );
+    return {
+      id,
+      result: async (wait) => {
+        const outputs = await this.result(id, wait);
+        return task === undefined ? outputs : outputs[task];
+      },
+      details: (wait) => this.details(id, wait),
+      cancel: (wait) => this.cancel(id, wait),
+    };
+  }
+
+  #request(name: string, input: unknown, options: TriggerOptions): TriggerWorkflowRequest {
+    const { childIndex, childKey, metadata, parent, priority, workerId } = options;
+    if (priority !== undefined) checkPriority(priority);
+    return create(TriggerWorkflowRequestSchema, {
+      name: this.#root.config.namespace + name,
+      input: encodeInput(input),
+      ...(metadata !== undefined && { additionalMetadata: encodeInput(metadata) }),
+      ...(priority !== undefined && { priority }),
+      ...(parent !== undefined && {
+        parentId: uuid(parent.runId, "parent.runId"),
+        parentTaskRunExternalId: uuid(parent.taskId, "parent.taskId"),
+      }),
+      ...(childKey !== undefined && { childKey }),
+      ...(childIndex !== undefined && { childIndex }),
+      ...(workerId !== undefined && { desiredWorkerId: uuid(workerId, "workerId") }),
+    });
+  }
+
+  async *#settled(runIds: readonly string[], signal: AbortSignal): AsyncGenerator<SettledRun, void> {
+    const life = linked(signal);
+    const settled = new Pump<SettledRun>();
+    for (const runId of runIds) {
+      this.#results.wait(runId, life.signal).then(
+        (outcome) => settled.put(toSettled(runId, outcome)),
+        (error: unknown) => settled.fail(error),
+      );
+    }
+    try {
+      for (let left = runIds.length; left > 0; left--) {
+        const read = await settled.next();
+        if (read.done) return;
+        yield read.value;
+      }
+    } finally {
+      life.abort();
+    }
+  }
+}
+
+function toSettled(runId: string, outcome: Outcome): SettledRun {
+  if (!("error" in outcome)) return { runId, status: "completed", outputs: outcome.outputs };
+  const { error } = outcome;
+  return error instanceof RunCancelledError
+    ? { runId, status: "cancelled", error }
+    : { runId, status: "failed", error };
+}
+
+function list(ids: string | Iterable<string>): string[] {
+  return (typeof ids === "string" ? [ids] : [...ids]).map((id) => uuid(id, "run id"));
+}
