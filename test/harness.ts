@@ -128,7 +128,10 @@ async function within(limitMs: number, body: Body): Promise<void> {
 }
 
 function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(`threw something that is no Error: ${inspect(thrown)}`);
+  if (!(thrown instanceof Error)) return new Error(`threw something that is no Error: ${inspect(thrown)}`);
+  // uvu splits the details of an error into lines, and stops the whole file at those of a ConnectError: a list.
+  if (!("details" in thrown) || !Array.isArray(thrown.details)) return thrown;
+  return Object.assign(new Error(thrown.message, { cause: thrown }), { stack: thrown.stack });
 }
 
 function fail(where: string, thrown: unknown): void {

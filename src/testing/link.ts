@@ -109,8 +109,10 @@ function send(from: Socket | undefined, to: Socket, chunk: Uint8Array): void {
   to.once("drain", () => from.resume());
 }
 
+/** Node never closes a socket that it is told to reset while it still ends: one that ended before is only destroyed. */
 function reset(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
+  if (socket.writableEnded) socket.destroy();
+  else if (!socket.destroyed) socket.resetAndDestroy();
 }
 
 /** Ends politely, reads on so that it stays polite, and does not wait for ever. */

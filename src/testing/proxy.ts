@@ -159,6 +159,8 @@ class LoopbackProxy implements CuttingProxy {
   }
 
   #accept(client: Socket): void {
+    // It was in the queue of the port when that closed.
+    if (this.#server === undefined) return void client.destroy();
     this.accepted++;
     const trap = this.#trap;
     const link = new Link(client, trap === undefined ? this.#dial() : undefined, this.#rules);

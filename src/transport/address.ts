@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { connect as connectTcp, isIP, isIPv6 } from "node:net";
 import type { SecureVersion } from "node:tls";
@@ -34,6 +35,7 @@ export interface TlsMaterial {
 export function connect({ host, port, serverName }: Address, tls: TlsMaterial | undefined): Socket {
   if (tls === undefined) return connectTcp({ host, port });
   const { serverName: usual, ...material } = tls;
+  assertFits(tls);
   const name = serverName ?? usual ?? host;
   // A certificate is asked for by name; an IP address is checked against the certificate all the same.
   return connectTls({ host, port, ALPNProtocols: ["h2"], ...material, ...(isIP(name) === 0 && { servername: name }) });
@@ -42,4 +44,12 @@ export function connect({ host, port, serverName }: Address, tls: TlsMaterial | 
 /** What requests name as their authority, as gRPC has it: the server's name, or the address itself. */
 export function authority({ host, port, serverName }: Address, tls: TlsMaterial | undefined): string {
   return serverName ?? tls?.serverName ?? `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+/** Deno takes a certificate that is none, or another's key, and then fails at the peer, where nobody looks for it. */
+function assertFits({ cert, key }: TlsMaterial): void {
+  if (cert === undefined || key === undefined) return;
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new TypeError("The TLS key does not belong to the certificate");
+  }
 }

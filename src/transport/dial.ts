@@ -46,11 +46,12 @@ export function dial({ address, tls, windowBytes }: Target, signal: AbortSignal)
     let failure: unknown;
     const heard = (error: unknown) => {
       failure ??= error;
+      over();
     };
     const settle = () => {
       settled = true;
       undo();
-      for (const side of [socket, http2]) side.off("close", closed);
+      for (const side of [socket, http2]) side.off("close", over);
       http2.off("remoteSettings", greeted);
     };
     const fail = (reason: unknown) => {
@@ -60,8 +61,8 @@ export function dial({ address, tls, windowBytes }: Target, signal: AbortSignal)
       socket.destroy();
       reject(reason);
     };
-    // Each runtime has its own order of error and close: judge when everything of this tick is here.
-    const closed = () => {
+    // Each runtime has its own order of error and close, and some leave one out: judge when all of this tick are here.
+    const over = () => {
       setImmediate(() => fail(failure ?? new DialError("ECONNRESET", "The peer closed the connection")));
     };
     const greeted = () => {
@@ -73,7 +74,7 @@ export function dial({ address, tls, windowBytes }: Target, signal: AbortSignal)
     };
     for (const side of [socket, http2]) {
       side.on("error", heard);
-      side.once("close", closed);
+      side.once("close", over);
     }
     http2.once("remoteSettings", greeted);
     const undo = onAbort(signal, () => fail(signal.reason));

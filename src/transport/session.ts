@@ -38,6 +38,8 @@ export class Session implements Connection, Peer {
     });
     this.#over.then(() => this.#end());
     http2.once("close", () => this.#end());
+    // Node leaves a broken socket open that its session is done with.
+    for (const side of [http2, socket]) side.once("error", (error: Error) => this.end(error));
     http2.once("goaway", (code: number) => {
       this.#calmed = code === constants.NGHTTP2_ENHANCE_YOUR_CALM;
       if (this.#calmed) events.calmed();
