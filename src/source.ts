@@ -1,4 +1,4 @@
-import { onAbort } from "./streams/signal.ts";
+import { unlessAborted } from "./streams/signal.ts";
 import { callers } from "./transport/failure.ts";
 
 /** Tells a setting as it is now; rejects with the signal's own reason when that comes first. */
@@ -17,13 +17,8 @@ export function asked<A, T>(ask: () => A | Promise<A>, check: (answer: A) => T):
       throw marked;
     }
   };
-  return (signal) => signal === undefined ? answer() : unless(signal, answer);
-}
-
-/** What a function answers, unless the signal aborts first, or has before it was asked. */
-function unless<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const undo = onAbort(signal, () => reject(signal.reason));
-    if (!signal.aborted) void ask().then(resolve, reject).finally(undo);
-  });
+  return async (signal) => {
+    signal?.throwIfAborted();
+    return await unlessAborted(answer(), signal);
+  };
 }

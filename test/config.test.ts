@@ -7,6 +7,7 @@ import { systemClock } from "../src/streams/clock.ts";
 import { VirtualClock } from "../src/testing/clock.ts";
 import { assert, rejects, suite } from "./harness.ts";
 import { jwt, messageOf } from "./jwt.ts";
+import { watched } from "./watched.ts";
 
 const test = suite("config");
 
@@ -256,19 +257,14 @@ test("waits for no function once the signal has aborted, and leaves nothing on i
 });
 
 test("leaves nothing on a signal once a function has answered or failed", async () => {
-  const { signal } = new AbortController();
-  let listening = 0;
-  const add = signal.addEventListener.bind(signal);
-  const remove = signal.removeEventListener.bind(signal);
-  signal.addEventListener = (...args: Parameters<typeof add>) => (listening++, add(...args));
-  signal.removeEventListener = (...args: Parameters<typeof remove>) => (listening--, remove(...args));
+  const { listening, signal } = watched();
   const config = resolve({ token: () => token, hostPort: () => "" });
 
   await config.token(signal);
   await rejects(config.address(signal));
   await Promise.resolve();
 
-  assert.is(listening, 0);
+  assert.is(listening(), 0);
 });
 
 test("refuses at once to go without an address, unless a function may still tell one", () => {

@@ -1,3 +1,4 @@
+import { milliseconds } from "./check.ts";
 import { onAbort } from "./signal.ts";
 
 /** Time as streams see it. Tests pass a virtual one; nothing else in this folder starts a timer. */
@@ -23,6 +24,7 @@ const longestMs = 2 ** 31 - 1;
 /** Sleeps on the runtime's own timers; see {@link Clock.sleep}. */
 export function sleep(ms: number, signal?: AbortSignal, options?: SleepOptions): Promise<void> {
   return new Promise((resolve, reject) => {
+    milliseconds(ms);
     if (signal?.aborted) return reject(signal.reason);
     const until = systemClock.now() + ms;
     let timer: ReturnType<typeof setTimeout>;

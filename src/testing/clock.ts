@@ -1,3 +1,4 @@
+import { milliseconds } from "../streams/check.ts";
 import type { Clock } from "../streams/clock.ts";
 import { onAbort } from "../streams/signal.ts";
 
@@ -33,6 +34,7 @@ export class VirtualClock implements Clock {
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      milliseconds(ms);
       if (signal?.aborted) return reject(signal.reason);
       let undo = () => {};
       const sleeper: Sleeper = {
@@ -85,6 +87,11 @@ export class VirtualClock implements Clock {
   /** Lets `ms` pass, with everything that happens in it. */
   pass(ms: number): Promise<void> {
     return this.drive(this.sleep(ms));
+  }
+
+  /** Time that passes while nobody is woken: a loop that is blocked, or a machine that slept. */
+  jump(ms: number): void {
+    this.#now += ms;
   }
 
   /** Moves to the next sleep that is due and wakes all that are due with it. */
