@@ -1,6 +1,7 @@
 import { Outbox } from "../../src/streams/mod.ts";
 import { VirtualClock } from "../../src/testing/mod.ts";
 import { assert, suite } from "../harness.ts";
+import { counted } from "./counted.ts";
 import { collected } from "./garbage.ts";
 import { Peer } from "./peer.ts";
 import { assertReleased, Fate, share } from "./shared.ts";
@@ -133,20 +134,14 @@ test("return and throw end it quietly, as transports demand", async () => {
 });
 
 test("is looped over with for await, and leaves nothing on the signal", async () => {
-  const life = new AbortController();
+  const life = counted();
   const outbox = new Outbox(["a", "b"], life.signal);
-  let after = 0;
-  const { removeEventListener } = life.signal;
-  life.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
-    after++;
-    removeEventListener.apply(life.signal, args);
-  };
+  assert.is(life.listening, 1);
 
   for await (const item of outbox) if (item === "b") break;
 
-  assert.is(after, 1);
+  assert.is(life.listening, 0);
   assert.equal(await outbox.next(), done);
-  life.abort();
 });
 
 test("what is registered while the replay goes on is part of it, and of nothing else", async () => {

@@ -1,5 +1,6 @@
 import { Reader } from "../../src/streams/reader.ts";
 import { assert, rejects, suite } from "../harness.ts";
+import { counted } from "./counted.ts";
 
 const test = suite("reader");
 
@@ -115,25 +116,15 @@ test("a next() that throws at once is a rejection", async () => {
 });
 
 test("ten thousand reads leave one listener, and a release none", async () => {
-  const life = new AbortController();
-  let listening = 0;
-  const { addEventListener, removeEventListener } = life.signal;
-  life.signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
-    listening++;
-    addEventListener.apply(life.signal, args);
-  };
-  life.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
-    listening--;
-    removeEventListener.apply(life.signal, args);
-  };
+  const life = counted();
   const read: IteratorResult<string> = { done: false, value: "a" };
   const reader = new Reader(iterable({ next: () => Promise.resolve(read) }), life.signal);
 
   for (let count = 0; count < 10_000; count++) await reader.next();
 
-  assert.is(listening, 1);
+  assert.is(life.listening, 1);
   reader.release();
-  assert.is(listening, 0);
+  assert.is(life.listening, 0);
 });
 
 test.run();

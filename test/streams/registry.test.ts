@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { seeded, VirtualClock } from "../../src/testing/mod.ts";
 import { assert, suite } from "../harness.ts";
+import { counted } from "./counted.ts";
 import { Peer } from "./peer.ts";
 import { assertReleased, Fate, share } from "./shared.ts";
 
@@ -226,48 +227,24 @@ test("whoever settled or left listens to no signal any more", async () => {
   const clock = new VirtualClock();
   const peer = new Peer<string, string>();
   const shared = share(clock, peer);
-  let listening = 0;
-  const { signal, abort } = counted((change) => listening += change);
+  const caller = counted();
+  const { signal } = caller;
 
   const fates = Array.from({ length: 50 }, (_, index) => new Fate(shared.wait(`k${index}`, signal)));
   await clock.pass(0);
-  assert.is(listening, 50);
+  assert.is(caller.listening, 50);
   for (let index = 0; index < 25; index++) peer.wire.say(`k${index}=1`);
   await clock.pass(0);
-  assert.is(listening, 25);
+  assert.is(caller.listening, 25);
   for (let index = 25; index < 40; index++) shared.fail(`k${index}`, new Error("no"));
-  assert.is(listening, 10);
+  assert.is(caller.listening, 10);
   shared.close();
 
-  assert.is(listening, 0);
-  abort();
+  assert.is(caller.listening, 0);
+  caller.abort("late");
   await clock.pass(0);
   assert.ok(fates.every(({ text }) => text !== "pending" && text !== "late"));
   await assertReleased(clock, peer, shared);
 });
-
-/** A signal that tells how many listen to it. */
-function counted(change: (by: number) => void): { readonly signal: AbortSignal; abort(): void } {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const { addEventListener, removeEventListener } = EventTarget.prototype;
-  const listeners = new Set<unknown>();
-  Object.defineProperties(signal, {
-    addEventListener: {
-      value: (...args: Parameters<typeof addEventListener>) => {
-        if (!listeners.has(args[1])) change(1);
-        listeners.add(args[1]);
-        addEventListener.apply(signal, args);
-      },
-    },
-    removeEventListener: {
-      value: (...args: Parameters<typeof removeEventListener>) => {
-        if (listeners.delete(args[1])) change(-1);
-        removeEventListener.apply(signal, args);
-      },
-    },
-  });
-  return { signal, abort: () => controller.abort("late") };
-}
 
 test.run();

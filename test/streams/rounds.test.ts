@@ -133,6 +133,24 @@ test("a visit that cannot be made is made up for, and the others wait their turn
   assert.is(new Set(seen).size, 30);
 });
 
+test("a visit that could not be made is made next", async () => {
+  const clock = new VirtualClock();
+  const rounds = new Rounds<string>({ clock, random: () => 0.5, roundMs: 30_000 });
+  const life = new AbortController();
+  for (let key = 0; key < 30; key++) rounds.add(String(key));
+  const tried: string[] = [];
+  rounds.run((keys) => {
+    tried.push(...keys);
+    return tried.length !== 3;
+  }, life.signal);
+
+  await clock.pass(4000);
+  life.abort();
+
+  assert.is(tried.length, 4);
+  assert.is(tried[3], tried[2]);
+});
+
 test("every key on a stream is asked for again within 30 s, give or take a fifth", async () => {
   const clock = new VirtualClock();
   const peer = new Peer<string, string>();

@@ -4,6 +4,7 @@ import type { StreamStatus } from "../../src/streams/mod.ts";
 import { cut, pause, script, silence, status, VirtualClock } from "../../src/testing/mod.ts";
 import type { Step } from "../../src/testing/mod.ts";
 import { assert, rejects, suite } from "../harness.ts";
+import { counted } from "./counted.ts";
 
 const test = suite("stream");
 
@@ -204,7 +205,7 @@ test("closed by its owner, it ends quietly", async () => {
   assert.is(clock.asleep, 0);
 });
 
-test("the caller's abort throws its own reason, and leaves no listener on its signal", async () => {
+test("the caller's abort throws its own reason, and lets everything go", async () => {
   const clock = new VirtualClock();
   const caller = new AbortController();
   const reason = { my: "own" };
@@ -231,12 +232,54 @@ test("the caller's abort is heard before what waits, also when the source has en
   const looping = (async () => {
     for await (const message of stream) {
       heard.push(message);
+      await clock.sleep(1000);
       caller.abort("enough");
     }
   })();
 
   await clock.drive(rejects(looping, (error) => error === "enough"));
   assert.equal(heard, ["a"]);
+});
+
+test("a stream that is over listens to nobody's signal any more, however it ended", async () => {
+  for (const end of ["by itself", "break", "close"] as const) {
+    const [caller, owner] = [counted(), counted()];
+    const stream = new LiveStream<string>(async function* () {
+      yield* ["a", "b"];
+    }, { signal: caller.signal, owner: owner.signal });
+    assert.equal([caller.listening, owner.listening], [0, 0]);
+
+    const clock = new VirtualClock();
+    await clock.drive(async () => {
+      for await (const _ of stream) {
+        if (end === "break") break;
+        if (end === "close") await stream.close();
+      }
+    });
+
+    assert.equal([caller.listening, owner.listening], [0, 0], end);
+  }
+});
+
+test("a close is done when the source is", async () => {
+  const clock = new VirtualClock();
+  const events: string[] = [];
+  const stream = new LiveStream<string>(async function* (signal) {
+    try {
+      yield "a";
+      await clock.sleep(60_000, signal);
+    } finally {
+      await clock.sleep(500);
+      events.push("released");
+    }
+  });
+  const looping = take(stream, Infinity).catch(() => []);
+  await clock.pass(0);
+
+  await clock.drive(stream.close().then(() => events.push("closed")));
+
+  assert.equal(events, ["released", "closed"]);
+  assert.equal(await clock.drive(looping), ["a"]);
 });
 
 test("what ended the stream for good comes behind what it said", async () => {

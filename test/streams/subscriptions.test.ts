@@ -1097,6 +1097,23 @@ test("an attempt that outlives its sending by 250 ms lets in whom it carries, wh
   await assertReleased(clock, peer, shared);
 });
 
+test("whoever joins a stream that was let in is in, even when the peer has said nothing yet", async () => {
+  const clock = new VirtualClock();
+  const peer = new Peer<string, string>();
+  const session: Connection = { alive: true };
+  const shared = share(clock, peer, { setupAttempts: 1, ready: () => Promise.resolve(session) });
+  const fates = [new Fate(shared.wait("a"))];
+  await clock.pass(300);
+
+  fates.push(new Fate(shared.wait("b")));
+  peer.wire.cut();
+  await clock.pass(1000);
+
+  assert.equal(fates.map(({ text }) => text), ["pending", "pending"]);
+  assert.equal(peer.wire.sent, ["a", "b"]);
+  await assertReleased(clock, peer, shared);
+});
+
 test("what no retry can mend rejects all, and a later wait opens anew", async () => {
   const clock = new VirtualClock();
   const peer = new Peer<string, string>();
@@ -1219,13 +1236,14 @@ test("a listener's own verdict decorates the usual one and is asked once an endi
 
   peer.wire.status(Code.Unauthenticated);
   await clock.pass(1000);
-  peer.wire.status(Code.NotFound);
+  peer.wire.status(Code.Canceled);
   await clock.pass(1000);
   peer.wire.say("a=1");
+  peer.wire.status(Code.Canceled);
   await clock.pass(0);
 
   assert.is(fate.text, "ok 1");
-  assert.equal(asked, [`fatal ${Code.Unauthenticated}`, `fatal ${Code.NotFound}`]);
+  assert.equal(asked, [`fatal ${Code.Unauthenticated}`, `transient ${Code.Canceled}`, `end ${Code.Canceled}`]);
   await assertReleased(clock, peer, shared);
 });
 
