@@ -217,6 +217,21 @@ test("F4: work for a worker without a stream comes back with a higher retry_coun
   assert.ok(again.messages[0]!.retryCount > 0);
 });
 
+test("F4: what is cancelled while it waits for its next try stays cancelled", async () => {
+  const engine = await start({ timing: { internalRetryMs: 60 } });
+  const client = plain(engine);
+  await put(client, "halted");
+  const worker = await work(client, engine, "halted:halted");
+  await client.dispatcher.unsubscribe({ workerId: worker.workerId });
+  const runId = await trigger(client, "halted");
+  await eventually(async () => (await details(client, runId)).status === RunStatus.RUNNING);
+
+  await client.admin.cancelTasks({ externalIds: [runId] });
+  await pause(100);
+
+  assert.is((await details(client, runId)).status, RunStatus.CANCELLED);
+});
+
 test("hands out no more than a worker has slots for", async () => {
   const engine = await start();
   const client = plain(engine);

@@ -84,6 +84,24 @@ test("F8: a drain lets everything go on, then ends every stream OK and refuses c
   assert.is(refused.code, Code.Unavailable);
 });
 
+test("F8: a drain lets a unary call finish, while new connections are refused", async () => {
+  const engine = await start({ timing: { quietMs: 0 } });
+  const client = plain(engine);
+  await client.dispatcher.getVersion({});
+  engine.faults.delayAnswers("Register", 150);
+
+  const call = client.dispatcher.register({ workerName: "w" });
+  await eventually(() => engine.seen.count("Register") === 1);
+  const down = engine.drain();
+  await pause(50);
+  const refused = ConnectError.from(await failure(plain(engine).dispatcher.getVersion({})));
+  const { workerId } = await call;
+  await down;
+
+  assert.is(refused.code, Code.Unavailable);
+  assert.ok(workerId);
+});
+
 test("F9: an idle stream that a drain ends answers in one frame, status among the headers", async () => {
   const engine = await start();
   const client = plain(engine);

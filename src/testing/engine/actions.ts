@@ -48,9 +48,8 @@ function payload(task: Task): string {
   const errors: JsonObject = {};
   for (const other of run.tasks.values()) {
     if (step.parents.includes(other.step.name) && other.output !== undefined) {
-      // An output that is no object does not reach the children.
-      const output = objectIn(other.output);
-      if (output !== undefined) parents[other.step.name] = output;
+      // An output that is no object does not reach the children: JSON leaves undefined out.
+      parents[other.step.name] = objectIn(other.output);
     }
     if (step.onFailure && other.state === "failed") errors[other.step.name] = other.error;
   }

@@ -124,7 +124,6 @@ function endedTasks(core: Core, id: string): readonly Task[] | undefined {
 function fitting(tasks: readonly Task[], limit: number): StepRunResult[] {
   const outputs = total(tasks.map((task) => task.output));
   const errors = total(tasks.map((task) => task.error));
-  if (outputs >= limit) return [];
   if (outputs + errors < limit) return tasks.map((task) => result(task, task.error));
   const sentence = "The error is too large to be sent over the stream";
   const short = tasks.map((task) => task.error === undefined ? undefined : sentence);

@@ -98,9 +98,8 @@ export class Server {
   async drain(late: Promise<unknown>): Promise<void> {
     this.#draining = true;
     for (const call of this.streams()) call.end(undefined, drained);
-    this.goAway(0);
     this.#http?.close();
-    // A session that is closed lets its calls end and its last bytes out.
+    // A session that is closed says GOAWAY 0, and lets its calls end and its last bytes out.
     const gone = [...this.#sessions].map((session) =>
       new Promise<void>((resolve) => session.once("close", resolve).close())
     );
