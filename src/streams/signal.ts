@@ -45,6 +45,5 @@ export function linked(...parents: readonly (AbortSignal | undefined)[]): Linked
   for (const parent of parents) {
     if (parent !== undefined && !controller.signal.aborted) undo.push(onAbort(parent, () => abort(parent.reason)));
   }
-  if (controller.signal.aborted) release();
   return { signal: controller.signal, abort, release };
 }
