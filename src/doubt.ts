@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "./streams/clock.ts";
 import type { Ending, Verdict } from "./streams/verdict.ts";
+import { isCaller } from "./streams/errors.ts";
 import { originOf } from "./streams/verdict.ts";
 
 /** How long the engine may refuse us in a row before it is believed, in milliseconds. */
@@ -43,8 +44,14 @@ export class Doubt {
     return "doubt";
   }
 
-  /** Decorates a stream's verdict. */
-  readonly decorate = (verdict: Verdict, ending: Ending): Verdict => this.judge(verdict, ending.error);
+  /**
+   * Decorates a stream's verdict: what is believed of a first connect is doubted once any stream of the client was live,
+   * a certificate and the caller's own token or address function as well.
+   */
+  readonly decorate = (verdict: Verdict, ending: Ending): Verdict => {
+    const excused = this.#wasLive && (ending.origin === "wire" || isCaller(ending.error));
+    return this.judge(excused ? "transient" : verdict, ending.error);
+  };
 }
 
 /** Whether the engine itself refused our token; a proxy's 401 or 403 is the wire's. */

@@ -127,7 +127,8 @@ class Listener {
     void heartbeat({
       clock,
       beat: async (heartbeatAt, signal) => {
-        await channel.up(signal);
+        // It beats while its stream is open: without a connection that one is only going away, and needs a successor.
+        await channel.ready(signal, beatTimeoutMs);
         await dispatcher.heartbeat({ workerId, heartbeatAt }, { signal, timeoutMs: beatTimeoutMs });
       },
       sentAt: () => this.#sentAt,

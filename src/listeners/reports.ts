@@ -5,6 +5,7 @@ import { Dispatcher, StepActionEventType } from "../../gen/dispatcher/dispatcher
 import { encodeOutput } from "../json.ts";
 import type { Root } from "../root.ts";
 import { fullJitter } from "../streams/backoff.ts";
+import { isCaller } from "../streams/errors.ts";
 import { originOf } from "../streams/verdict.ts";
 import type { Reports } from "./action.ts";
 
@@ -56,8 +57,9 @@ async function insist(root: Root, signal: AbortSignal, call: Parameters<Root["ba
   }
 }
 
-/** The engine knows the task no more, or the report is more than it takes; and what is not a ConnectError is a bug. */
+/** The engine knows the task no more, the report is more than it takes, or the caller's own code is at fault. */
 function isFinal(error: unknown): boolean {
+  if (isCaller(error)) return false; // A token function that fails now and then is a passing trouble.
   if (!(error instanceof ConnectError)) return true;
   switch (originOf(error)) {
     case "engine":
@@ -65,7 +67,7 @@ function isFinal(error: unknown): boolean {
     case "local":
       return error.code === Code.ResourceExhausted;
     case "caller":
-      return false; // A token function that fails now and then is a passing trouble.
+      return true;
     case "wire":
       return false;
   }

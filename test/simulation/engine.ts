@@ -1,0 +1,285 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { StepActionEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { ActionType, StepActionEventType } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { RunStatus } from "../../gen/v1/workflows_pb.ts";
+import type { Clock } from "../../src/streams/clock.ts";
+import type { Item, Wire } from "./network.ts";
+
+/** As the engine has them, in milliseconds; the execution time-out is shorter, so that a lost start is soon tried again. */
+const schedulableMs = 5000;
+const silentMs = 30_000;
+const timeoutMs = 20_000;
+const pollMs = 1000;
+
+interface Worker {
+  readonly id: string;
+  active: boolean;
+  listened: boolean;
+  beatAt: number;
+  readonly streams: Set<ServerStream>;
+}
+
+export interface Run {
+  readonly id: string;
+  state: "queued" | "assigned" | "done";
+  attempt: number;
+  worker: Worker | undefined;
+  assignedAt: number;
+  output: string;
+}
+
+/** The engine's end of a stream. */
+export class ServerStream {
+  readonly method: string;
+  /** What it runs on. */
+  readonly wire: Wire;
+  /** Ids subscribed to and not reported yet. */
+  readonly ids = new Set<string>();
+  worker: Worker | undefined;
+  open = true;
+  readonly #engine: Engine;
+  readonly #send: (item: Item) => void;
+
+  constructor(engine: Engine, method: string, wire: Wire, send: (item: Item) => void) {
+    this.method = method;
+    this.wire = wire;
+    this.#engine = engine;
+    this.#send = send;
+  }
+
+  send(message: unknown): void {
+    this.#send({ message });
+  }
+
+  /** Ends the call with OK or a status of the engine's. */
+  finish(error?: ConnectError): void {
+    if (!this.open) return;
+    this.end();
+    this.#send({ error });
+  }
+
+  request(message: { workflowRunId: string } & { workerId: string }): void {
+    if (this.open) this.#engine.request(this, message);
+  }
+
+  /** The client is gone, or was told that the stream is. */
+  end(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.#engine.closed(this);
+  }
+}
+
+/** A model of the engine, true to what matters to a client that reconnects; everything happens in virtual time. */
+export class Engine {
+  isUp = true;
+  /** Every stream ends with OK as soon as it opens: a drain, or a balancer without a backend. */
+  dropping = false;
+  /** Every call is answered with Unauthenticated: the engine's database is away. */
+  refusing = false;
+  /** How many finished events will count as sent and never leave. */
+  losing = 0;
+  /** How many finished events will leave twice. */
+  doubling = 0;
+  readonly runs = new Map<string, Run>();
+  readonly workers = new Map<string, Worker>();
+  readonly streams = new Set<ServerStream>();
+  /** When each stream was opened, by method. */
+  readonly opens: { readonly at: number; readonly method: string }[] = [];
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  #ids = 0;
+
+  constructor(clock: Clock, random: () => number) {
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  uuid(): string {
+    return `00000000-0000-4000-8000-${(++this.#ids).toString(16).padStart(12, "0")}`;
+  }
+
+  trigger(): Run {
+    const id = this.uuid();
+    const run: Run = { id, state: "queued", attempt: 0, worker: undefined, assignedAt: 0, output: "" };
+    this.runs.set(id, run);
+    return run;
+  }
+
+  /** Schedules and polls, once a second of virtual time, until the signal aborts. */
+  async live(signal: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        await this.#clock.sleep(pollMs, signal);
+        if (this.isUp) this.#tick(this.#clock.now());
+      }
+    } catch {
+      // The run of the simulation is over.
+    }
+  }
+
+  /** Ends every stream with OK, and refuses from now on. */
+  drain(): void {
+    for (const stream of [...this.streams]) stream.finish();
+    this.isUp = false;
+  }
+
+  unary(method: string, request: Record<string, unknown>, token: string): unknown {
+    this.#admit(token);
+    switch (method) {
+      case "Register": {
+        const id = this.uuid();
+        const streams = new Set<ServerStream>();
+        this.workers.set(id, { id, active: true, listened: false, beatAt: -Infinity, streams });
+        return { workerId: id, workerName: request["workerName"] };
+      }
+      case "Heartbeat": {
+        const worker = this.#worker(request["workerId"]);
+        if (worker.listened && !worker.active) throw status(Code.FailedPrecondition, "worker stream is not active");
+        worker.beatAt = this.#clock.now();
+        return {};
+      }
+      case "SendStepActionEvent":
+        this.#report(request as unknown as StepActionEvent); // The only shape that is sent.
+        return {};
+      case "GetRunDetails":
+        return this.#details(String(request["externalId"]));
+      default:
+        return {};
+    }
+  }
+
+  open(method: string, token: string, wire: Wire, send: (item: Item) => void): ServerStream {
+    const stream = new ServerStream(this, method, wire, send);
+    this.streams.add(stream);
+    this.opens.push({ at: this.#clock.now(), method });
+    try {
+      this.#admit(token);
+      if (!this.isUp || this.dropping) stream.finish();
+    } catch (error) {
+      stream.finish(error as ConnectError);
+    }
+    return stream;
+  }
+
+  request(stream: ServerStream, message: { workflowRunId: string; workerId: string }): void {
+    if (stream.method === "SubscribeToWorkflowRuns") {
+      stream.ids.add(message.workflowRunId);
+      return;
+    }
+    const worker = this.workers.get(message.workerId);
+    if (worker === undefined) return stream.finish(status(Code.NotFound, "not found"));
+    stream.worker = worker;
+    worker.streams.add(stream);
+    worker.active = worker.listened = true;
+  }
+
+  closed(stream: ServerStream): void {
+    this.streams.delete(stream);
+    const { worker } = stream;
+    if (worker === undefined) return;
+    worker.streams.delete(stream);
+    // In about half of the closes the engine takes the worker for active all the same.
+    if (worker.streams.size === 0 && this.#random() < 0.5) worker.active = false;
+  }
+
+  /** Cancels a run's attempt at whoever runs it; the run stays for the next attempt. */
+  cancel(run: Run): void {
+    for (const stream of run.worker?.streams ?? []) stream.send(action(run, ActionType.CANCEL_STEP_RUN));
+  }
+
+  #admit(_token: string): void {
+    if (this.refusing) throw status(Code.Unauthenticated, "invalid auth token");
+  }
+
+  #worker(id: unknown): Worker {
+    const worker = this.workers.get(String(id));
+    if (worker === undefined) throw status(Code.NotFound, "worker not found");
+    return worker;
+  }
+
+  #tick(now: number): void {
+    for (const run of this.runs.values()) {
+      const { worker } = run;
+      if (run.state === "assigned" && (now - run.assignedAt > timeoutMs || now - worker!.beatAt > silentMs)) {
+        run.state = "queued";
+        run.attempt++;
+      }
+      if (run.state === "queued") this.#assign(run, now);
+    }
+    for (const stream of this.streams) if (stream.ids.size > 0) this.#settle(stream);
+  }
+
+  #assign(run: Run, now: number): void {
+    for (const worker of this.workers.values()) {
+      if (!worker.active || now - worker.beatAt > schedulableMs) continue;
+      const [stream] = worker.streams;
+      if (stream === undefined) {
+        run.attempt++; // Nobody there to send it to: an internal retry.
+        continue;
+      }
+      Object.assign(run, { state: "assigned", worker, assignedAt: now });
+      return stream.send(action(run, ActionType.START_STEP_RUN));
+    }
+  }
+
+  #report({ eventPayload, eventType, retryCount, taskRunExternalId }: StepActionEvent): void {
+    const run = this.runs.get(taskRunExternalId);
+    if (run === undefined) throw status(Code.InvalidArgument, "unknown task");
+    if (run.state !== "assigned" || retryCount !== run.attempt) return;
+    if (eventType !== StepActionEventType.STEP_EVENT_TYPE_COMPLETED) return;
+    run.state = "done";
+    run.output = eventPayload;
+  }
+
+  #settle(stream: ServerStream): void {
+    for (const id of [...stream.ids]) {
+      const run = this.runs.get(id);
+      if (run?.state !== "done") continue;
+      stream.ids.delete(id);
+      if (this.losing > 0) {
+        this.losing--;
+        continue;
+      }
+      stream.send(finished(run));
+      if (this.doubling > 0) {
+        this.doubling--;
+        stream.send(finished(run));
+      }
+    }
+  }
+
+  #details(id: string): unknown {
+    const run = this.runs.get(id);
+    if (run === undefined) throw status(Code.NotFound, "workflow run not found");
+    const done = run.state === "done";
+    const task = {
+      externalId: id,
+      status: done ? RunStatus.COMPLETED : RunStatus.RUNNING,
+      readableId: "work",
+      ...(done && { output: new TextEncoder().encode(run.output) }),
+    };
+    return { done, status: task.status, taskRuns: { work: task } };
+  }
+}
+
+function finished({ id, output }: Run): unknown {
+  return { workflowRunId: id, results: [{ taskRunExternalId: id, taskName: "work", jobRunId: id, output }] };
+}
+
+function action({ attempt, id }: Run, actionType: ActionType): unknown {
+  return {
+    workflowRunId: id,
+    taskRunExternalId: id,
+    taskName: "work",
+    actionId: "work:work",
+    actionType,
+    actionPayload: JSON.stringify({ input: { id } }),
+    retryCount: attempt,
+  };
+}
+
+/** A status of the engine's own. */
+function status(code: Code, message: string): ConnectError {
+  return new ConnectError(message, code, { "grpc-status": String(code) });
+}

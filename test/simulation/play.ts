@@ -1,0 +1,293 @@
+import type { Client } from "../../src/client.ts";
+import { Client as RealClient } from "../../src/client.ts";
+import { resolveConfig } from "../../src/config.ts";
+import type { StartAction } from "../../src/listeners/action.ts";
+import { Root } from "../../src/root.ts";
+import { StreamError } from "../../src/streams/errors.ts";
+import { VirtualClock } from "../../src/testing/clock.ts";
+import { mint } from "../../src/testing/engine/token.ts";
+import { seeded } from "../../src/testing/random.ts";
+import type { Run } from "./engine.ts";
+import { Engine } from "./engine.ts";
+import { Network } from "./network.ts";
+import type { Event } from "./schedule.ts";
+import { stormMs } from "./schedule.ts";
+
+/** What came of one run of the simulation. */
+export interface Outcome {
+  /** What must never happen and did; empty for a good run. */
+  readonly findings: readonly string[];
+  /** One line that is the same for the same seed and schedule. */
+  readonly line: string;
+}
+
+/** How long after the storm everybody must have an answer, in milliseconds. */
+const calmMs = 240_000;
+/** How long a worker may be deaf and not say so, in milliseconds. */
+const deafMs = 20_000;
+/** How often in any minute two streams may be opened, however they are treated. */
+const opensPerMinute = 45;
+
+interface Waiter {
+  readonly run: Run;
+  readonly controller: AbortController;
+  settled: number;
+  aborted: boolean;
+}
+
+/** Plays one schedule against the real client, on virtual time. */
+export async function play(seed: number, events: readonly Event[]): Promise<Outcome> {
+  const play = new Play(seed);
+  return await play.clock.drive(play.run(events), 10 * (stormMs + calmMs));
+}
+
+class Play {
+  readonly clock = new VirtualClock(1_000_000_000_000);
+  readonly #random: () => number;
+  readonly #engine: Engine;
+  readonly #network: Network;
+  readonly #client: Client;
+  readonly #findings: string[] = [];
+  readonly #waiters: Waiter[] = [];
+  readonly #workMs = new Map<string, number>();
+  readonly #cancelled = new Set<string>();
+  readonly #over = new AbortController();
+  #slowUntil = 0;
+  #tokenAwayUntil = 0;
+  #vanish = false;
+  #deafSince: number | undefined;
+  #wasIn = false;
+
+  constructor(seed: number) {
+    const random = this.#random = seeded(seed ^ 0x5eed);
+    const { clock } = this;
+    this.#engine = new Engine(clock, random);
+    this.#network = new Network(clock, random, this.#engine);
+    const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
+    const config = resolveConfig({
+      clock,
+      random,
+      tls: false,
+      logger: false,
+      hostPort: "127.0.0.1:1",
+      token: () => {
+        if (clock.now() < this.#tokenAwayUntil) throw new Error("the vault is away");
+        return token;
+      },
+    }, {});
+    this.#client = new RealClient(new Root(config, (authorization) => this.#network.channel(authorization)));
+  }
+
+  async run(events: readonly Event[]): Promise<Outcome> {
+    const { clock } = this;
+    const startedAt = clock.now();
+    void this.#engine.live(this.#over.signal);
+    const working = this.#work();
+    const watching = this.#watch();
+    for (const event of events) {
+      await this.#until(startedAt + event.at);
+      this.#apply(event);
+    }
+    await this.#until(startedAt + stormMs);
+    this.#heal();
+    const deadline = clock.now() + calmMs;
+    while (clock.now() < deadline && (this.#pending.length > 0 || !this.#isReady)) await clock.sleep(1000);
+    await this.#end(working, watching);
+    const line = `${this.#waiters.length} waits, ${this.#engine.opens.length} opens, ` +
+      `${this.#engine.workers.size} workers, ${Math.round(clock.now() - startedAt)} ms`;
+    return { findings: this.#findings, line };
+  }
+
+  get #pending(): Waiter[] {
+    return this.#waiters.filter(({ aborted, settled }) => !aborted && settled === 0);
+  }
+
+  get #isReady(): boolean {
+    return this.#client.health().streams.some(({ ready, stream }) => stream === "actions" && ready);
+  }
+
+  async #until(at: number): Promise<void> {
+    const left = at - this.clock.now();
+    if (left > 0) await this.clock.sleep(left);
+  }
+
+  #found(what: string): void {
+    this.#findings.push(`${Math.round(this.clock.now() - 1_000_000_000_000)} ms: ${what}`);
+  }
+
+  /** A worker's loop, as a user writes it. */
+  async #work(): Promise<void> {
+    const { clock } = this;
+    while (!this.#over.signal.aborted) {
+      const actions = this.#client.actions({ register: { name: "worker", actions: ["work:work"], slots: 10 } });
+      try {
+        for await (const action of actions) {
+          if (action.kind === "cancel") this.#cancelled.add(`${action.taskId} ${action.attempt}`);
+          else void this.#execute(action);
+          if (clock.now() < this.#slowUntil) await clock.sleep(5000);
+          if (this.#vanish) break;
+        }
+      } catch (error) {
+        this.#found(`the worker's loop threw ${error}`);
+      }
+      this.#vanish = false;
+      await clock.sleep(500);
+    }
+  }
+
+  async #execute(action: StartAction): Promise<void> {
+    try {
+      await this.clock.sleep(this.#workMs.get(action.taskId) ?? 0);
+      if (this.#cancelled.has(`${action.taskId} ${action.attempt}`)) return;
+      await action.completed({ id: action.taskId });
+    } catch (error) {
+      if (!this.#over.signal.aborted) this.#found(`a report threw ${error}`);
+    }
+  }
+
+  #wait(run: Run): void {
+    const waiter: Waiter = { run, controller: new AbortController(), settled: 0, aborted: false };
+    this.#waiters.push(waiter);
+    this.#client.runs.result(run.id, { signal: waiter.controller.signal }).then((outputs) => {
+      waiter.settled++;
+      const { id } = (outputs["work"] ?? {}) as { id?: unknown };
+      if (id !== run.id) this.#found(`run ${run.id} got the output of ${id}`);
+    }, (error) => {
+      waiter.settled++;
+      // Whoever waits to be let in is told when nobody answers; whoever was in stays in.
+      const early = error instanceof StreamError && error.code === "unreachable" && !this.#wasIn;
+      if (!waiter.aborted && !early) this.#found(`the wait for ${run.id} threw ${error}`);
+    });
+  }
+
+  /** Once a second: the worker that is deaf says so, and nobody storms the engine. */
+  async #watch(): Promise<void> {
+    const { clock } = this;
+    while (!this.#over.signal.aborted) {
+      await clock.sleep(1000);
+      this.#wasIn ||= this.#client.health().streams.some(({ state, stream }) => stream === "results" && state === "live");
+      const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
+      this.#deafSince = !heard ? this.#deafSince ?? clock.now() : undefined;
+      if (this.#isReady && this.#deafSince !== undefined && clock.now() - this.#deafSince > deafMs) {
+        this.#found(`deaf for ${clock.now() - this.#deafSince} ms, and healthy`);
+      }
+    }
+  }
+
+  #apply(event: Event): void {
+    const engine = this.#engine;
+    const network = this.#network;
+    const pick = <T>(items: readonly T[]): T | undefined => items[Math.floor(this.#random() * items.length)];
+    switch (event.do) {
+      case "run": {
+        const run = engine.trigger();
+        this.#workMs.set(run.id, event.workMs);
+        return this.#wait(run);
+      }
+      case "join": {
+        const waiter = pick(this.#waiters);
+        return waiter && this.#wait(waiter.run);
+      }
+      case "abort": {
+        const waiter = pick(this.#pending);
+        if (waiter === undefined) return;
+        waiter.aborted = true;
+        return waiter.controller.abort(new Error("not interested any more"));
+      }
+      case "cancel": {
+        const run = pick([...engine.runs.values()].filter(({ state }) => state === "assigned"));
+        return run && engine.cancel(run);
+      }
+      case "cut":
+        return network.lose(event.engineNotices);
+      case "goaway":
+        return network.retire();
+      case "reset": {
+        const stream = pick([...engine.streams]);
+        return stream?.finish(network.face());
+      }
+      case "lose report":
+        engine.losing++;
+        return;
+      case "double report":
+        engine.doubling++;
+        return;
+      case "vanish":
+        this.#vanish = true;
+        return;
+      case "expire":
+        this.#tokenAwayUntil = this.clock.now() + 5000;
+        return;
+      case "hold":
+        network.hold(event.up, event.down);
+        return this.#later(event.forMs, () => network.release());
+      case "drain":
+        engine.drain();
+        network.retire();
+        return this.#later(event.forMs, () => engine.isUp = true);
+      case "kill":
+        engine.isUp = false;
+        network.lose();
+        return this.#later(event.forMs, () => engine.isUp = true);
+      case "refuse":
+        network.refusing = true;
+        return this.#later(event.forMs, () => network.refusing = false);
+      case "silence":
+        network.silent = true;
+        return this.#later(event.forMs, () => network.silent = false);
+      case "slow connects":
+        network.connectMs = 4000;
+        return this.#later(event.forMs, () => network.connectMs = 5);
+      case "drop":
+        engine.dropping = true;
+        for (const stream of [...engine.streams]) stream.finish();
+        return this.#later(event.forMs, () => engine.dropping = false);
+      case "no auth":
+        engine.refusing = true;
+        return this.#later(event.forMs, () => engine.refusing = false);
+      case "slow consumer":
+        this.#slowUntil = this.clock.now() + event.forMs;
+        return;
+      case "jump":
+        return this.clock.jump(event.forMs);
+    }
+  }
+
+  #later(ms: number, act: () => void): void {
+    this.clock.sleep(ms, this.#over.signal).then(act, () => {
+      // The simulation is over.
+    });
+  }
+
+  #heal(): void {
+    const engine = this.#engine;
+    const network = this.#network;
+    engine.isUp = true;
+    engine.dropping = engine.refusing = network.refusing = network.silent = false;
+    engine.losing = engine.doubling = 0;
+    network.connectMs = 5;
+    network.release();
+  }
+
+  async #end(working: Promise<void>, watching: Promise<void>): Promise<void> {
+    const { clock } = this;
+    for (const { run } of this.#pending) this.#found(`nobody told the waiter of ${run.id}, which is ${run.state}`);
+    for (const { run, settled } of this.#waiters) if (settled > 1) this.#found(`run ${run.id} settled ${settled} times`);
+    if (this.#network.mostDials > 1) this.#found(`${this.#network.mostDials} connects at once`);
+    const { opens } = this.#engine;
+    for (let first = 0; first + opensPerMinute < opens.length; first++) {
+      if (opens[first + opensPerMinute]!.at - opens[first]!.at < 60_000) {
+        this.#found(`more than ${opensPerMinute} streams opened in a minute`);
+        break;
+      }
+    }
+    if (!this.#isReady) this.#found("the worker is not back");
+    this.#over.abort();
+    await this.#client.close();
+    await working;
+    await watching;
+    await clock.sleep(80_000);
+    if (clock.asleep > 0) this.#found(`${clock.asleep} sleeps outlived the client`);
+    if (this.#engine.streams.size > 0) this.#found(`${this.#engine.streams.size} streams outlived the client`);
+  }
+}
