@@ -34,7 +34,6 @@ export interface Test {
 const hookLimitMs = 10_000;
 const lingerMs = 3_000;
 const count = { passed: 0, failed: 0, skipped: 0, outstanding: 0 };
-const failures: string[] = [];
 let current = "";
 let finished = false;
 
@@ -141,7 +140,7 @@ function fail(where: string, thrown: unknown): void {
     ? ` expected ${brief(error.expects)}, got ${brief(error.actual)}`
     : "";
   const line = /[\w/.-]*\/(test\/[\w/.-]+\.ts:\d+)/.exec((error.stack ?? "").replaceAll(/.*harness\.ts.*/g, ""))?.[1];
-  failures.push(`# failed ${where}: ${oneLine(error.message)}${compared}${line ? ` at ${line}` : ""}`);
+  console.log(`\n# failed ${where}: ${oneLine(error.message)}${compared}${line ? ` at ${line}` : ""}`);
 }
 
 function brief(value: unknown): string {
@@ -173,7 +172,6 @@ process.on("exit", () => {
   finished = true;
   if (count.outstanding > 0) fail("at exit", new Error(`${count.outstanding} tests never finished`));
   else if (count.passed + count.failed + count.skipped === 0) fail("at exit", new Error("no test ran"));
-  for (const line of failures) console.log(line);
   const ran = count.passed + count.failed + count.skipped;
   console.log(`# tests ${ran} passed ${count.passed} failed ${count.failed} skipped ${count.skipped}`);
   if (count.failed > 0) process.exitCode = 1;

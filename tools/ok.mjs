@@ -12,7 +12,7 @@ const { name, version } = JSON.parse(readFileSync(join(root, "package.json"), "u
 const scratch = mkdtempSync(join(tmpdir(), "ok-"));
 const tarball = join(scratch, `${name}-${version}.tgz`);
 
-/** A gate's command, and the gates it waits for. `tells` shows the last line of one that passed. */
+/** A gate's command, and the gates it waits for. `tells` shows its last line. */
 const gates = [
   { name: "build", run: "node tools/build.mjs" },
   { name: "types", run: "tsc -p ." },
@@ -67,7 +67,7 @@ async function pass(gate) {
   const startedMs = Date.now();
   const { code, output } = before.includes(false) ? { code: 1, output: `${gate.needs} failed` } : await run(gate.run);
   const tookS = ((Date.now() - startedMs) / 1_000).toFixed(1);
-  const told = code === 0 && gate.tells ? `  ${output.trimEnd().split("\n").at(-1)}` : "";
+  const told = gate.tells ? `  ${output.trimEnd().split("\n").at(-1)}` : "";
   console.log(`${code === 0 ? "ok  " : "FAIL"} ${gate.name.padEnd(12)} ${tookS.padStart(6)} s${told}`);
   if (code !== 0 && failed.push(gate) === 1) console.log(`\n${output.trim()}\n`);
   return code === 0;
