@@ -1,6 +1,11 @@
 import type { Socket } from "node:net";
 import { Lane } from "./lane.ts";
-import type { Cut, Trap } from "./proxy.ts";
+
+/** How a connection is cut: torn down at once, or closed politely in the middle of whatever it was. */
+export type Cut = "rst" | "fin";
+
+/** What a port may do to a new connection instead of serving it. */
+export type Trap = "close" | "rst" | "garbage" | "silence" | "http502";
 
 /** What a link asks of the proxy it belongs to. */
 export interface LinkRules {

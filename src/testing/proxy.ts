@@ -1,16 +1,10 @@
 import type { Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
-import type { LinkRules } from "./link.ts";
+import type { Cut, LinkRules, Trap } from "./link.ts";
 import { Link } from "./link.ts";
-
-/** How a connection is cut: torn down at once, or closed politely in the middle of whatever it was. */
-export type Cut = "rst" | "fin";
 
 /** Which way bytes go: up to the server, down to the client. */
 export type Direction = "up" | "down" | "both";
-
-/** What a port may do to a new connection instead of serving it. */
-export type Trap = "close" | "rst" | "garbage" | "silence" | "http502";
 
 /** What goes with a {@link CuttingProxy}. */
 export interface ProxyOptions {

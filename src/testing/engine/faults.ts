@@ -1,4 +1,5 @@
 import { type Code, ConnectError } from "@connectrpc/connect";
+import { names } from "./method.ts";
 import type { Server } from "./server.ts";
 
 /**
@@ -202,9 +203,4 @@ export class FaultBox implements Faults {
   get thawed(): Promise<void> | undefined {
     return this.#thawed;
   }
-}
-
-/** Whether a name, with or without its service, names this method. */
-export function names(name: string, method: string): boolean {
-  return name === method || method.endsWith(`/${name}`);
 }

@@ -1,5 +1,5 @@
 import { StepActionEventType } from "../../../gen/dispatcher/dispatcher_pb.ts";
-import { names } from "./faults.ts";
+import { names } from "./method.ts";
 import type { Task, Worker } from "./state.ts";
 
 /** One call or stream, as it arrived. */

@@ -13,8 +13,8 @@ import { compressionGzip } from "@connectrpc/connect-node";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Clock } from "../../streams/clock.ts";
 import { Call, drained } from "./call.ts";
-import { names } from "./faults.ts";
 import { keepAlive, type PingTiming, strike } from "./keepalive.ts";
+import { names } from "./method.ts";
 
 /** PEM texts; with `ca` clients must show a certificate of it. */
 export interface ServerTls {
