@@ -1,9 +1,9 @@
 import type { Interceptor, Transport } from "@connectrpc/connect";
+import { resolveAddress, resolveToken } from "./credentials.ts";
 import type { Variables } from "./environment.ts";
 import { Environment, variable, variables } from "./environment.ts";
 import { ConfigError } from "./errors.ts";
 import type { HostPort } from "./hostport.ts";
-import { hostPort, hostPortSetting } from "./hostport.ts";
 import { uuid } from "./ids.ts";
 import { presetLabels } from "./labels.ts";
 import type { Logger, LogLevel } from "./logger.ts";
@@ -11,14 +11,11 @@ import { guarded, logLevels, stderrLogger } from "./logger.ts";
 import type { ClientRetryOptions, KeepAlive, KeepAliveOptions, RetryPolicy } from "./policy.ts";
 import { resolveKeepAlive, resolveRetry } from "./policy.ts";
 import { show } from "./show.ts";
-import { asked } from "./source.ts";
 import type { Ask } from "./source.ts";
 import type { Clock } from "./streams/clock.ts";
 import { systemClock } from "./streams/clock.ts";
 import type { TlsOptions, TlsSettings } from "./tls.ts";
 import { resolveTls } from "./tls.ts";
-import type { Claims } from "./token.ts";
-import { claims, tokenSetting } from "./token.ts";
 
 export { loadTls } from "./tls.ts";
 
@@ -123,55 +120,6 @@ export function resolveConfig(options: ClientOptions = {}, values: Variables = v
   };
 }
 
-/** What tells the token, and what is known of it before it is asked for. */
-interface Credentials {
-  readonly token: Ask<string>;
-  readonly claims: Claims;
-  readonly isFunction: boolean;
-}
-
-function resolveToken(option: ClientOptions["token"], env: Environment, now: number): Credentials {
-  if (typeof option === "function") return { token: asked(option, checkToken), claims: {}, isFunction: true };
-  const token = option ?? env.text("TOKEN");
-  if (token === undefined || token === "") {
-    throw new ConfigError(tokenSetting, "is missing: pass the option, or set the variable");
-  }
-  const text = checkToken(token);
-  const known = claims(text);
-  if (known.expiresAt !== undefined && known.expiresAt <= now) {
-    throw new ConfigError(tokenSetting, `has run out ${ago(now - known.expiresAt)} ago: the engine would refuse it`);
-  }
-  return { token: () => Promise.resolve(text), claims: known, isFunction: false };
-}
-
-function checkToken(token: unknown): string {
-  if (typeof token !== "string") throw new ConfigError(tokenSetting, `must be a text, got ${typeof token}`);
-  const text = token.trim();
-  claims(text);
-  return text;
-}
-
-function resolveAddress(
-  { hostPort: option }: ClientOptions,
-  env: Environment,
-  credentials: Credentials,
-): { readonly address: Ask<HostPort>; readonly host?: string } {
-  if (typeof option === "function") return { address: asked(option, hostPort) };
-  const known = option ?? env.text("HOST_PORT") ?? credentials.claims.hostPort;
-  if (known === undefined && credentials.isFunction) {
-    return { address: asked(credentials.token, (token) => hostPort(claims(token).hostPort ?? absent())) };
-  }
-  const address = hostPort(known ?? absent());
-  return { address: () => Promise.resolve(address), host: address.host };
-}
-
-function absent(): never {
-  throw new ConfigError(
-    hostPortSetting,
-    "is missing, and the token names no address: pass the option, or set the variable",
-  );
-}
-
 function resolveUrl(option: unknown, env: Environment): string | undefined {
   const value = option ?? env.text("SERVER_URL") ?? env.text("API_URL");
   if (value === undefined) return undefined;
@@ -205,10 +153,4 @@ function resolveLogger(option: ClientOptions["logger"], level: LogLevel): Logger
   const isLogger = (["debug", "info", "warn", "error"] as const).every((name) => typeof option?.[name] === "function");
   if (isLogger) return guarded(option);
   throw new ConfigError({ option: "logger" }, "must be false, or have the methods debug, info, warn and error");
-}
-
-function ago(ms: number): string {
-  const units = [["days", 86_400_000], ["hours", 3_600_000], ["minutes", 60_000]] as const;
-  const [unit, size] = units.find(([, one]) => ms >= 2 * one) ?? ["seconds", 1000];
-  return `${Math.floor(ms / size)} ${unit}`;
 }

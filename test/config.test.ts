@@ -278,6 +278,14 @@ test("refuses at once to go without an address, unless a function may still tell
   assert.is(messageOf(() => resolve({ token: bare, hostPort: () => "h:1" })), "nothing thrown");
 });
 
+test("needs no address when the caller brings a transport", async () => {
+  const config = resolve({ token: bare, transport: { unary: () => {}, stream: () => {} } });
+
+  const error = await rejects(config.address(), ConfigError);
+
+  assert.match(error.message, /^hostPort \(HATCHET_CLIENT_HOST_PORT\) is missing/);
+});
+
 test("refuses a bad address at once, wherever it comes from", () => {
   const message = (value: string, why: string) =>
     `hostPort (HATCHET_CLIENT_HOST_PORT) must be host:port, got "${value}": ${why}`;
