@@ -149,10 +149,9 @@ class Peer {
 
 /** Those who wait, as they themselves see it. */
 class Crowd {
-  readonly waiting = new Map<string, { readonly leave: AbortController; count: number }>();
+  /** Those who wait for a key, each by what makes it leave. */
+  readonly waiting = new Map<string, Set<AbortController>>();
   readonly failed: unknown[] = [];
-  settled = 0;
-  left = 0;
   readonly #shared: Subscriptions<string, string, string, string>;
 
   constructor(shared: Subscriptions<string, string, string, string>) {
@@ -160,32 +159,31 @@ class Crowd {
   }
 
   join(key: string): void {
-    const entry = this.waiting.get(key) ?? { leave: new AbortController(), count: 0 };
-    this.waiting.set(key, entry);
-    entry.count++;
-    const gone = (): void => {
-      if (--entry.count === 0 && this.waiting.get(key) === entry) this.waiting.delete(key);
-    };
-    this.#shared.wait(key, entry.leave.signal).then(() => {
-      this.settled++;
-      gone();
-    }, (error: unknown) => {
-      if (error === "left") this.left++;
-      else this.failed.push(error);
-      gone();
+    const leave = new AbortController();
+    const others = this.waiting.get(key) ?? new Set();
+    this.waiting.set(key, others.add(leave));
+    this.#shared.wait(key, leave.signal).catch((error: unknown) => {
+      if (error !== leave) this.failed.push(error);
+    }).finally(() => {
+      others.delete(leave);
+      if (others.size === 0 && this.waiting.get(key) === others) this.waiting.delete(key);
     });
   }
 
-  /** All who wait for a key leave. */
-  abort(key: string): void {
-    const entry = this.waiting.get(key);
-    this.waiting.delete(key);
-    entry?.leave.abort("left");
+  /** One of those who wait for a key leaves. */
+  leave(key: string, random: () => number): void {
+    const leave = one(this.waiting.get(key) ?? [], random);
+    leave?.abort(leave);
   }
 
   some(random: () => number): string | undefined {
-    return [...this.waiting.keys()][Math.floor(random() * this.waiting.size)];
+    return one(this.waiting.keys(), random);
   }
+}
+
+function one<T>(items: Iterable<T>, random: () => number): T | undefined {
+  const all = [...items];
+  return all[Math.floor(random() * all.length)];
 }
 
 function share(clock: VirtualClock, peer: Peer, random: () => number): Subscriptions<string, string, string, string> {
@@ -232,6 +230,11 @@ async function assertEnd(
   assert.equal([peer.open, peer.connecting, clock.asleep], [0, 0, 0], "something was not let go");
 }
 
+/** A few steps of what is under way, as between two lines of anybody's code. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await Promise.resolve();
+}
+
 async function chaos(seed: number): Promise<void> {
   const random = seeded(seed);
   const clock = new VirtualClock();
@@ -244,16 +247,17 @@ async function chaos(seed: number): Promise<void> {
   const shared = share(clock, peer, random);
   const crowd = new Crowd(shared);
   let joined = 0;
+  const finish = (): void => {
+    for (const key of crowd.waiting.keys()) if (peer.current?.subscribed.has(key)) peer.current.say(key);
+    peer.current?.end();
+  };
   const moves: (() => void)[] = [
     () => crowd.join(`run ${joined++}`),
     () => crowd.join(`run ${joined++}`),
     () => crowd.join(`run ${joined++}`),
     () => crowd.join(crowd.some(random) ?? `run ${joined++}`),
-    () => crowd.abort(crowd.some(random) ?? ""),
-    () => {
-      const key = crowd.some(random);
-      if (key !== undefined && peer.current?.subscribed.has(key)) peer.current.say(key);
-    },
+    () => crowd.leave(crowd.some(random) ?? "", random),
+    finish,
     () => peer.lose(),
     () => peer.halve(),
     () => peer.drain(),
@@ -262,10 +266,16 @@ async function chaos(seed: number): Promise<void> {
     () => {},
   ];
 
-  const length = 20 + Math.floor(random() * 60);
+  const length = 15 + Math.floor(random() * 45);
   for (let move = 0; move < length; move++) {
     moves[Math.floor(random() * moves.length)]?.();
-    if (random() < 0.6) await clock.pass(random() < 0.5 ? random() * 8000 : random() * 30);
+    if (random() < 0.5) await turns(random() * 30);
+    if (random() < 0.5) await clock.pass(random() < 0.5 ? random() * 8000 : random() * 30);
+  }
+  if (random() < 0.5) { // Somebody comes while the stream ends because nobody was there.
+    finish();
+    await turns(random() * 40);
+    crowd.join("late");
   }
   peer.odds = calm;
   if (peer.current?.hears === false) peer.lose(); // A half of a wire is found out in the end.

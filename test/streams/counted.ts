@@ -5,22 +5,25 @@ export interface Counted {
   abort(reason: unknown): void;
 }
 
+type Listen = (type: "abort", listener: () => void, options?: AddEventListenerOptions) => void;
+
 export function counted(): Counted {
   const controller = new AbortController();
   const { signal } = controller;
-  const { addEventListener, removeEventListener } = EventTarget.prototype;
+  const add: Listen = signal.addEventListener.bind(signal);
+  const remove: Listen = signal.removeEventListener.bind(signal);
   const listeners = new Set<unknown>();
   Object.defineProperties(signal, {
     addEventListener: {
-      value: (...args: Parameters<typeof addEventListener>) => {
+      value: (...args: Parameters<Listen>) => {
         listeners.add(args[1]);
-        addEventListener.apply(signal, args);
+        add(...args);
       },
     },
     removeEventListener: {
-      value: (...args: Parameters<typeof removeEventListener>) => {
+      value: (...args: Parameters<Listen>) => {
         listeners.delete(args[1]);
-        removeEventListener.apply(signal, args);
+        remove(...args);
       },
     },
   });

@@ -1,4 +1,5 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { LiveStream, reconnect, StreamError } from "../../src/streams/mod.ts";
 import type { StreamStatus } from "../../src/streams/mod.ts";
 import { cut, pause, script, silence, status, VirtualClock } from "../../src/testing/mod.ts";
