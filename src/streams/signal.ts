@@ -26,9 +26,9 @@ export function unlessAborted<T>(work: PromiseLike<T> | T, signal: AbortSignal |
 export interface Linked {
   readonly signal: AbortSignal;
   /** Aborts this signal alone, and leaves the parents. */
-  abort(reason?: unknown): void;
+  readonly abort: (reason?: unknown) => void;
   /** Leaves the parents without aborting: what lives on is no longer theirs to stop. */
-  release(): void;
+  readonly release: () => void;
 }
 
 /** Links a new signal below its parents by hand; `abort()` or `release()` it, or it stays on them. */
