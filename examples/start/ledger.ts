@@ -2,66 +2,96 @@ import { StreamError } from "../../src/mod.ts";
 
 /** What happened, for the closing table. */
 export class Ledger {
-  readonly #settled = new Map<number, number>();
+  readonly #startedAt = Date.now();
   readonly #attempts = new Map<string, number>();
+  readonly #settled = new Map<string, number>();
   readonly #cuts = new Map<string, number>();
+  #triggered = 0;
+  #inFlight = 0;
+  #fewestInFlight = Infinity;
   #wrong = 0;
-  #again = 0;
+  #triggeredAgain = 0;
   #slowestMs = 0;
 
-  /** A worker began an attempt; a cut may make it begin the same one twice. */
+  get elapsed(): string {
+    return seconds(Date.now() - this.#startedAt);
+  }
+
+  get cuts(): number {
+    return [...this.#cuts.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get results(): number {
+    return this.#settled.size;
+  }
+
+  /** Runs without a result, or with a wrong one. */
+  get lost(): number {
+    return this.#triggered - this.#settled.size + this.#wrong;
+  }
+
+  triggered(): void {
+    this.#triggered++;
+    this.#inFlight++;
+  }
+
+  settled(runId: string, isRight: boolean): void {
+    const times = (this.#settled.get(runId) ?? 0) + 1;
+    this.#settled.set(runId, times);
+    if (times === 1) this.#inFlight--;
+    if (!isRight) this.#wrong++;
+  }
+
+  /** A worker began an attempt; the engine may hand the same one out twice. */
   attempted(taskId: string, attempt: number): void {
     const key = `${taskId} ${attempt}`;
     this.#attempts.set(key, (this.#attempts.get(key) ?? 0) + 1);
   }
 
-  settled(number: number, right: boolean): void {
-    this.#settled.set(number, (this.#settled.get(number) ?? 0) + 1);
-    if (!right) this.#wrong++;
-  }
-
-  /** True when an answer was cut off, and the call can be made again; anything else is a finding, and shown. */
-  troubled(error: unknown): boolean {
-    const cutOff = error instanceof StreamError && error.code === "unreachable";
-    if (cutOff) this.#again++;
-    else console.error(error);
-    return cutOff;
+  /**
+   * True when the answer to a trigger was cut off. It may have taken effect, so the client leaves it to us to make it
+   * again: another run.
+   */
+  cutOff(error: unknown): boolean {
+    const isCutOff = error instanceof StreamError && error.code === "unreachable";
+    if (isCutOff) this.#triggeredAgain++;
+    return isCutOff;
   }
 
   cut(kind: string): void {
     this.#cuts.set(kind, (this.#cuts.get(kind) ?? 0) + 1);
+    this.#fewestInFlight = Math.min(this.#fewestInFlight, this.#inFlight);
   }
 
   recovered(tookMs: number): void {
     this.#slowestMs = Math.max(this.#slowestMs, tookMs);
   }
 
-  /** Runs without a result, or with a wrong one. */
-  lost(runs: number): number {
-    return runs - this.#settled.size + this.#wrong;
-  }
-
-  line(runs: number): string {
-    const cuts = [...this.#cuts.values()].reduce((sum, count) => sum + count, 0);
-    return `${this.#settled.size} of ${runs} results, ${cuts} cuts, slowest recovery ${seconds(this.#slowestMs)}`;
-  }
-
-  table(runs: number): string {
+  table(): [name: string, value: string | number][] {
     const tasks = new Set([...this.#attempts.keys()].map((key) => key.split(" ")[0]));
-    const rows: [string, string | number][] = [
-      ["runs", runs],
-      ...[...this.#cuts].map(([kind, count]): [string, number] => [`cuts: ${kind}`, count]),
-      ["lost", this.lost(runs)],
-      ["results settled twice", [...this.#settled.values()].filter((count) => count > 1).length],
-      ["attempts run twice (allowed)", [...this.#attempts.values()].filter((count) => count > 1).length],
-      ["tasks tried again (a start was cut off)", this.#attempts.size - tasks.size],
-      ["triggers made again (an answer was cut off)", this.#again],
+    return [
+      ["runs", this.#triggered],
+      ["  in flight at every cut, at least", this.cuts === 0 ? 0 : this.#fewestInFlight],
+      ["cuts", this.cuts],
+      ...[...this.#cuts].map(([kind, count]): [string, number] => [`  ${kind}`, count]),
+      ["results lost", this.lost],
+      ["results settled twice", twice(this.#settled)],
+      ["attempts run twice (allowed)", twice(this.#attempts)],
+      ["attempts made anew (cut off, then timed out)", this.#attempts.size - tasks.size],
+      ["triggers made again (no answer came)", this.#triggeredAgain],
       ["slowest recovery", seconds(this.#slowestMs)],
     ];
-    return ["", ...rows.map(([name, value]) => `${name.padEnd(46)}${String(value).padStart(8)}`), ""].join("\n");
   }
 }
 
-function seconds(ms: number): string {
+export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
+}
+
+function twice(counts: ReadonlyMap<string, number>): number {
+  return [...counts.values()].filter((count) => count > 1).length;
 }

@@ -1,30 +1,47 @@
+import process from "node:process";
 import type { WriteStream } from "node:tty";
 
-/** One live line on a terminal, plain lines elsewhere. */
-export class Screen {
-  readonly #out: Pick<WriteStream, "isTTY" | "write">;
-  readonly #line: () => string;
-  readonly #timer: ReturnType<typeof setInterval>;
+const colors = { bold: 1, dim: 2, red: 31, green: 32 } as const;
 
-  constructor(out: Pick<WriteStream, "isTTY" | "write">, line: () => string) {
+/** Lines that stay, and below them on a terminal one that moves. */
+export class Screen {
+  readonly #out: Pick<WriteStream, "columns" | "isTTY" | "write">;
+  readonly #isColored: boolean;
+  readonly #line: () => string;
+  readonly #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** `line` is asked ten times a second for what moves. */
+  constructor(out: Pick<WriteStream, "columns" | "isTTY" | "write">, line: () => string) {
     this.#out = out;
+    this.#isColored = out.isTTY && !process.env["NO_COLOR"];
     this.#line = line;
-    this.#timer = setInterval(() => this.#draw(), out.isTTY ? 100 : 2000);
+    if (!out.isTTY) return;
+    this.#timer = setInterval(() => this.#draw(), 100);
     this.#timer.unref();
   }
 
-  /** A line that stays. */
-  say(text: string): void {
+  say(text = ""): void {
     this.#out.write(this.#out.isTTY ? `\r\x1b[K${text}\n` : `${text}\n`);
   }
 
-  close(): void {
-    clearInterval(this.#timer);
-    this.#draw();
-    if (this.#out.isTTY) this.#out.write("\n");
+  paint(color: keyof typeof colors, text: string): string {
+    return this.#isColored ? `\x1b[${colors[color]}m${text}\x1b[0m` : text;
   }
 
-  #draw(): void {
-    this.#out.write(this.#out.isTTY ? `\r\x1b[K${this.#line()}` : `${this.#line()}\n`);
+  /** Clears the line that moves. */
+  close(): void {
+    clearInterval(this.#timer);
+    if (this.#out.isTTY) this.#out.write("\r\x1b[K");
   }
+
+  /** Never wider than the terminal: a line that wraps cannot be drawn over. */
+  #draw(): void {
+    this.#out.write(`\r\x1b[K${this.#line().slice(0, (this.#out.columns || 80) - 1)}`);
+  }
+}
+
+/** A bar that fills up. */
+export function bar(done: number, all: number, width = 24): string {
+  const full = Math.round((width * Math.min(done, all)) / Math.max(all, 1));
+  return "█".repeat(full) + "░".repeat(width - full);
 }
