@@ -41,7 +41,7 @@ export class Call {
       // A stream that breaks also closes, and that is what is listened to.
     });
     stream.on("wantTrailers", () => {
-      stream.sendTrailers(this.#trailers);
+      if (!stream.destroyed) stream.sendTrailers(this.#trailers);
       this.#giveUp();
     });
     this.#closed = new Promise((resolve) => stream.once("close", resolve));
@@ -119,7 +119,7 @@ export class Call {
   }
 
   #finish(status: number, header: Headers | undefined, trailer: Headers | undefined): void {
-    if (this.#over) return;
+    if (this.#over || this.#stream.destroyed) return;
     this.#over = true;
     likeGrpcGo(trailer);
     this.#trailers = nodeHeaders(trailer);
@@ -144,11 +144,16 @@ export class Call {
   }
 
   /** Resolves when the transport has the bytes, or will never take them. */
-  async #write(chunk: Uint8Array): Promise<void> {
-    if (this.#stream.destroyed || this.#stream.write(chunk)) return;
-    let drain = () => {};
-    await Promise.race([this.#closed, new Promise<void>((resolve) => this.#stream.once("drain", drain = resolve))]);
-    this.#stream.off("drain", drain);
+  #write(chunk: Uint8Array): Promise<void> | undefined {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.write(chunk)) return undefined;
+    return new Promise((resolve) => {
+      const done = () => {
+        stream.off("drain", done).off("close", done);
+        resolve();
+      };
+      stream.on("drain", done).on("close", done);
+    });
   }
 
   /** Leaving early must not destroy the stream: the answer still goes out on it. */
