@@ -1,23 +1,23 @@
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import { resolveAddress, resolveToken } from "./credentials.ts";
-import type { Variables } from "./environment.ts";
-import { Environment, variable, variables } from "./environment.ts";
+import { resolveAddress, resolveToken } from "./config/credentials.ts";
+import type { Variables } from "./config/environment.ts";
+import { Environment, variable, variables } from "./config/environment.ts";
 import { ConfigError } from "./errors.ts";
-import type { HostPort } from "./hostport.ts";
+import type { HostPort } from "./config/hostport.ts";
 import { uuid } from "./ids.ts";
-import { presetLabels } from "./labels.ts";
+import { presetLabels } from "./config/labels.ts";
 import type { Logger, LogLevel } from "./logger.ts";
 import { guarded, logLevels, stderrLogger } from "./logger.ts";
-import type { ClientRetryOptions, KeepAlive, KeepAliveOptions, RetryPolicy } from "./policy.ts";
-import { resolveKeepAlive, resolveRetry } from "./policy.ts";
+import type { ClientRetryOptions, KeepAlive, KeepAliveOptions, RetryPolicy } from "./config/policy.ts";
+import { resolveKeepAlive, resolveRetry } from "./config/policy.ts";
 import { show } from "./show.ts";
-import type { Ask } from "./source.ts";
+import type { Ask } from "./config/source.ts";
 import type { Clock } from "./streams/clock.ts";
 import { systemClock } from "./streams/clock.ts";
-import type { TlsOptions, TlsSettings } from "./tls.ts";
-import { resolveTls } from "./tls.ts";
+import type { TlsOptions, TlsSettings } from "./config/tls.ts";
+import { resolveTls } from "./config/tls.ts";
 
-export { loadTls } from "./tls.ts";
+export { loadTls } from "./config/tls.ts";
 
 /**
  * How a client finds the engine and behaves. Every key is optional: `undefined` means the environment variable, then

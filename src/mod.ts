@@ -22,6 +22,8 @@
 export type { Health, StreamHealth, StreamKind, StreamReport } from "./board.ts";
 export { type Client, createClient } from "./client.ts";
 export type { ClientOptions } from "./config.ts";
+export type { ClientRetryOptions, KeepAliveOptions } from "./config/policy.ts";
+export type { TlsOptions } from "./config/tls.ts";
 export type { RunDetails, Status, TaskDetails } from "./details.ts";
 export { ConfigError, RunCancelledError, RunFailedError, type RunFailure } from "./errors.ts";
 export type { Action, CancelAction, StartAction } from "./listeners/action.ts";

@@ -22,6 +22,9 @@ import type { Channel } from "./transport/transport.ts";
 /** How long a unary call may take, in milliseconds: the reference client's. */
 const callTimeoutMs = 30_000;
 
+/** The header that a call carries; asked for at each. */
+export type Authorization = (signal: AbortSignal | undefined) => Promise<string>;
+
 /** A unary call; it gets the signal and the time-out to make it with. */
 export type Call<T> = (options: CallOptions) => Promise<T>;
 
@@ -49,7 +52,7 @@ export class Root {
   #expiresAt: number | undefined;
 
   /** `open` makes the way to the engine; `authorization` is the header that each call carries. */
-  constructor(config: Config, open: (authorization: () => Promise<string>) => Channel) {
+  constructor(config: Config, open: (authorization: Authorization) => Channel) {
     const { clock, random, retry: { capMs, connectTimeoutMs, firstDelayMs, slowCapMs } } = config;
     const log = logStatus(config.logger);
     this.config = config;
@@ -61,7 +64,7 @@ export class Root {
       publish(report);
     });
     this.doubt = new Doubt(clock, () => this.#expiresAt);
-    this.channel = open(() => this.#authorization());
+    this.channel = open((signal) => this.#authorization(signal));
   }
 
   /** Aborts when the client closes, with the `closed` that its waiters get. */
@@ -141,8 +144,8 @@ export class Root {
     await this.channel.close();
   }
 
-  async #authorization(): Promise<string> {
-    const token = await this.config.token();
+  async #authorization(signal: AbortSignal | undefined): Promise<string> {
+    const token = await this.config.token(signal);
     this.#expiresAt = expiresAt(token);
     return `Bearer ${token}`;
   }

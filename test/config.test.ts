@@ -1,6 +1,6 @@
 import type { Config } from "../src/config.ts";
 import { resolveConfig } from "../src/config.ts";
-import type { Variables } from "../src/environment.ts";
+import type { Variables } from "../src/config/environment.ts";
 import { ConfigError } from "../src/errors.ts";
 import { isCaller, isUnsent } from "../src/streams/errors.ts";
 import { systemClock } from "../src/streams/clock.ts";

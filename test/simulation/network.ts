@@ -7,6 +7,7 @@ import { markUnsent } from "../../src/streams/errors.ts";
 import type { Connection } from "../../src/streams/gate.ts";
 import { linked, onAbort } from "../../src/streams/signal.ts";
 import { SingleFlight } from "../../src/streams/singleflight.ts";
+import type { Authorization } from "../../src/root.ts";
 import type { Channel } from "../../src/transport/transport.ts";
 import type { Engine } from "./engine.ts";
 
@@ -78,7 +79,7 @@ export class Network {
   }
 
   /** The client's side: a channel as the real transport has it. */
-  channel(authorization: () => Promise<string>): Channel {
+  channel(authorization: Authorization): Channel {
     const network = this;
     return {
       transport: this.#transport(authorization),
@@ -184,14 +185,14 @@ export class Network {
     });
   }
 
-  #transport(authorization: () => Promise<string>): Transport {
+  #transport(authorization: Authorization): Transport {
     return {
       unary: async (method, signal, timeoutMs, _header, input) => {
-        const token = await authorization();
+        const token = await authorization(signal);
         return await this.#unary(method, signal ?? new AbortController().signal, timeoutMs, input, token);
       },
       stream: async (method, signal, _timeoutMs, _header, input) => {
-        const token = await authorization();
+        const token = await authorization(signal);
         return await this.#stream(method, signal ?? new AbortController().signal, input, token) as never; // One shape.
       },
     };
@@ -214,7 +215,14 @@ export class Network {
     if ("error" in message) throw message.error;
     const response = create(method.output, message.value as never);
     const { parent: service } = method;
-    return { stream: false, service, method, message: response, header: new Headers(), trailer: new Headers() } as never;
+    return {
+      stream: false,
+      service,
+      method,
+      message: response,
+      header: new Headers(),
+      trailer: new Headers(),
+    } as never;
   }
 
   async #stream(
@@ -292,8 +300,10 @@ export class Network {
       };
       const timer = new AbortController();
       wire.clientCalls.add(lost);
-      onAbort(life.signal, () =>
-        settle(() => reject(new ConnectError("aborted", Code.Canceled, undefined, undefined, signal.reason))));
+      onAbort(
+        life.signal,
+        () => settle(() => reject(new ConnectError("aborted", Code.Canceled, undefined, undefined, signal.reason))),
+      );
       if (timeoutMs !== undefined) {
         this.#clock.sleep(timeoutMs, timer.signal).then(
           () => lost(new ConnectError("the operation timed out", Code.DeadlineExceeded)),
@@ -337,7 +347,9 @@ class Down {
       await new Promise<void>((resolve) => this.#asker = resolve);
     }
     const item = this.#items.shift()!;
-    return "message" in item ? { done: false, value: item.message } : { done: true, value: undefined, error: item.error };
+    return "message" in item
+      ? { done: false, value: item.message }
+      : { done: true, value: undefined, error: item.error };
   }
 
   /** As Connect iterates: no `return()`, and an error rejects. */

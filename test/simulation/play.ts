@@ -55,7 +55,7 @@ class Play {
   #slowUntil = 0;
   #tokenAwayUntil = 0;
   #vanish = false;
-  #deafSince: number | undefined;
+  #lyingSince: number | undefined;
   #wasIn = false;
 
   constructor(seed: number) {
@@ -165,11 +165,13 @@ class Play {
     const { clock } = this;
     while (!this.#over.signal.aborted) {
       await clock.sleep(1000);
-      this.#wasIn ||= this.#client.health().streams.some(({ state, stream }) => stream === "results" && state === "live");
+      this.#wasIn ||= this.#client.health().streams.some(({ state, stream }) =>
+        stream === "results" && state === "live"
+      );
       const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
-      this.#deafSince = !heard ? this.#deafSince ?? clock.now() : undefined;
-      if (this.#isReady && this.#deafSince !== undefined && clock.now() - this.#deafSince > deafMs) {
-        this.#found(`deaf for ${clock.now() - this.#deafSince} ms, and healthy`);
+      this.#lyingSince = !heard && this.#isReady ? this.#lyingSince ?? clock.now() : undefined;
+      if (this.#lyingSince !== undefined && clock.now() - this.#lyingSince > deafMs) {
+        this.#found(`deaf for ${clock.now() - this.#lyingSince} ms, and healthy`);
       }
     }
   }
@@ -249,6 +251,8 @@ class Play {
         this.#slowUntil = this.clock.now() + event.forMs;
         return;
       case "jump":
+        // Whoever does not run cannot say that it is deaf.
+        if (this.#lyingSince !== undefined) this.#lyingSince += event.forMs;
         return this.clock.jump(event.forMs);
     }
   }
@@ -263,7 +267,11 @@ class Play {
     const engine = this.#engine;
     const network = this.#network;
     engine.isUp = true;
-    engine.dropping = engine.refusing = network.refusing = network.silent = false;
+    engine.dropping =
+      engine.refusing =
+      network.refusing =
+      network.silent =
+        false;
     engine.losing = engine.doubling = 0;
     network.connectMs = 5;
     network.release();
@@ -272,7 +280,9 @@ class Play {
   async #end(working: Promise<void>, watching: Promise<void>): Promise<void> {
     const { clock } = this;
     for (const { run } of this.#pending) this.#found(`nobody told the waiter of ${run.id}, which is ${run.state}`);
-    for (const { run, settled } of this.#waiters) if (settled > 1) this.#found(`run ${run.id} settled ${settled} times`);
+    for (const { run, settled } of this.#waiters) {
+      if (settled > 1) this.#found(`run ${run.id} settled ${settled} times`);
+    }
     if (this.#network.mostDials > 1) this.#found(`${this.#network.mostDials} connects at once`);
     const { opens } = this.#engine;
     for (let first = 0; first + opensPerMinute < opens.length; first++) {

@@ -1,6 +1,6 @@
-import type { Setting } from "./errors.ts";
-import { ConfigError } from "./errors.ts";
-import { show } from "./show.ts";
+import type { Setting } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
+import { show } from "../show.ts";
 
 /** Environment variables by their full names. */
 export type Variables = Readonly<Record<string, string | undefined>>;

@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
 import type { Environment } from "./environment.ts";
 import { variable } from "./environment.ts";
-import type { Setting } from "./errors.ts";
-import { ConfigError } from "./errors.ts";
-import { show } from "./show.ts";
-import type { TlsMaterial } from "./transport/address.ts";
+import type { Setting } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
+import { show } from "../show.ts";
+import type { TlsMaterial } from "../transport/address.ts";
 
 /** How the connection is protected. Every key is optional; `undefined` means the variable, and then the default. */
 export interface TlsOptions {

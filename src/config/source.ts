@@ -1,5 +1,5 @@
-import { unlessAborted } from "./streams/signal.ts";
-import { callers } from "./transport/failure.ts";
+import { unlessAborted } from "../streams/signal.ts";
+import { callers } from "../transport/failure.ts";
 
 /** Tells a setting as it is now; rejects with the signal's own reason when that comes first. */
 export type Ask<T> = (signal?: AbortSignal) => Promise<T>;

@@ -1,7 +1,7 @@
 import { isIPv6 } from "node:net";
-import type { Setting } from "./errors.ts";
-import { ConfigError } from "./errors.ts";
-import { show } from "./show.ts";
+import type { Setting } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
+import { show } from "../show.ts";
 
 /** Where the engine listens. */
 export interface HostPort {

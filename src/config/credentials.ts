@@ -1,11 +1,11 @@
 import type { Environment } from "./environment.ts";
-import { ConfigError } from "./errors.ts";
+import { ConfigError } from "../errors.ts";
 import type { HostPort } from "./hostport.ts";
 import { hostPort, hostPortSetting } from "./hostport.ts";
 import type { Ask } from "./source.ts";
 import { asked } from "./source.ts";
-import type { Claims } from "./token.ts";
-import { claims, tokenSetting } from "./token.ts";
+import type { Claims } from "../token.ts";
+import { claims, tokenSetting } from "../token.ts";
 
 /** A setting, or a function that is asked for it each time. */
 type Source = string | (() => string | Promise<string>);

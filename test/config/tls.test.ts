@@ -1,9 +1,9 @@
-import { Environment } from "../src/environment.ts";
-import { ConfigError } from "../src/errors.ts";
-import { loadTls, resolveTls } from "../src/tls.ts";
-import type { TlsOptions } from "../src/tls.ts";
-import { assert, rejects, suite } from "./harness.ts";
-import { messageOf } from "./jwt.ts";
+import { Environment } from "../../src/config/environment.ts";
+import { ConfigError } from "../../src/errors.ts";
+import { loadTls, resolveTls } from "../../src/config/tls.ts";
+import type { TlsOptions } from "../../src/config/tls.ts";
+import { assert, rejects, suite } from "../harness.ts";
+import { messageOf } from "../jwt.ts";
 
 const test = suite("tls");
 
@@ -172,7 +172,7 @@ test("reads no file before it is time", () => {
 });
 
 test("reads files when it is time", async () => {
-  const path = new URL("./fixtures/tls/ca.crt", import.meta.url).pathname;
+  const path = new URL("../fixtures/tls/ca.crt", import.meta.url).pathname;
 
   const [option, variable] = [await load({ caFile: path }), await load(undefined, { ROOT_CA_FILE: ` ${path} ` })];
 

@@ -1,7 +1,7 @@
-import { resolveKeepAlive, resolveRetry } from "../src/policy.ts";
-import type { ClientRetryOptions, KeepAliveOptions } from "../src/policy.ts";
-import { assert, suite } from "./harness.ts";
-import { messageOf } from "./jwt.ts";
+import { resolveKeepAlive, resolveRetry } from "../../src/config/policy.ts";
+import type { ClientRetryOptions, KeepAliveOptions } from "../../src/config/policy.ts";
+import { assert, suite } from "../harness.ts";
+import { messageOf } from "../jwt.ts";
 
 const test = suite("policy");
 

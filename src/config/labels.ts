@@ -1,6 +1,6 @@
 import type { Environment } from "./environment.ts";
 import { variable } from "./environment.ts";
-import { ConfigError } from "./errors.ts";
+import { ConfigError } from "../errors.ts";
 
 /** What every worker of this process is labelled with. @throws ConfigError naming the variable */
 export function presetLabels(env: Environment): Readonly<Record<string, string | number>> {

@@ -1,4 +1,4 @@
-import { positive } from "./streams/check.ts";
+import { positive } from "../streams/check.ts";
 import { isLoopback } from "./hostport.ts";
 
 /** How often the engine is asked whether it lives. Every key is optional; `undefined` means the default. */

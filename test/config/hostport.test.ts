@@ -1,7 +1,7 @@
-import { ConfigError } from "../src/errors.ts";
-import { hostPort, isLoopback } from "../src/hostport.ts";
-import { assert, suite } from "./harness.ts";
-import { jwt, messageOf } from "./jwt.ts";
+import { ConfigError } from "../../src/errors.ts";
+import { hostPort, isLoopback } from "../../src/config/hostport.ts";
+import { assert, suite } from "../harness.ts";
+import { jwt, messageOf } from "../jwt.ts";
 
 const test = suite("hostport");
 
