@@ -101,9 +101,10 @@ export function results(client: Plain): Reading<WorkflowRunEvent> & { ask(id: st
   let closed = false;
   async function* requests() {
     for (;;) {
-      for (const workflowRunId of queue.splice(0)) yield { workflowRunId };
-      if (closed) return;
-      await new Promise<void>((resolve) => wake = resolve);
+      const workflowRunId = queue.shift();
+      if (workflowRunId !== undefined) yield { workflowRunId };
+      else if (closed) return;
+      else await new Promise<void>((resolve) => wake = resolve);
     }
   }
   const reading = read((options) => client.dispatcher.subscribeToWorkflowRuns(requests(), options));
