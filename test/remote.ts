@@ -6,6 +6,7 @@ import { WorkflowService } from "../gen/workflows/workflows_pb.ts";
 import type { Clock, Connection } from "../src/streams/mod.ts";
 import { StreamError } from "../src/streams/mod.ts";
 import { linked, onAbort, unlessAborted } from "../src/streams/signal.ts";
+import type { Authorization } from "../src/root.ts";
 import type { Channel } from "../src/transport/transport.ts";
 import { unreachable } from "../src/transport/failure.ts";
 import { Call, Wire } from "./wires.ts";
@@ -94,7 +95,7 @@ export class Remote {
   }
 
   /** The way of a client to this engine. */
-  channel(authorization: () => Promise<string>): Channel {
+  channel(authorization: Authorization): Channel {
     const { unary, stream } = this.#transport(authorization);
     const connection = () => this.#link;
     return {
@@ -147,9 +148,9 @@ export class Remote {
     return this.#link;
   }
 
-  #transport(authorization: () => Promise<string>): Channel["transport"] {
+  #transport(authorization: Authorization): Channel["transport"] {
     const authorize: Interceptor = (next) => async (request) => {
-      request.header.set("authorization", await authorization());
+      request.header.set("authorization", await authorization(request.signal));
       return await next(request);
     };
     const carry: Interceptor = (next) => async (request) => {

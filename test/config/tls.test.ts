@@ -197,12 +197,12 @@ for (
 }
 
 test("says that a file holds no PEM, and nothing of what it holds", async () => {
-  const error = await rejects(load({ caFile: here.replace("tls.test.ts", "jwt.ts") }), ConfigError);
+  const error = await rejects(load({ caFile: here.replace("tls.test.ts", "policy.test.ts") }), ConfigError);
 
   const problem = "must be PEM, which has a line -----BEGIN …-----, and what is there in";
   assert.is(
     error.message,
-    `tls.caFile (HATCHET_CLIENT_TLS_ROOT_CA_FILE) ${problem} "${here.replace("tls.test.ts", "jwt.ts")}" has none`,
+    `tls.caFile (HATCHET_CLIENT_TLS_ROOT_CA_FILE) ${problem} "${here.replace("tls.test.ts", "policy.test.ts")}" has none`,
   );
 });
 
