@@ -519,6 +519,23 @@ for (
   });
 }
 
+test("an iterator that has not ended is asked to return", async () => {
+  const clock = new VirtualClock();
+  let finished = false;
+  const open: Open<string> = async function* () {
+    try {
+      for (;;) yield "a";
+    } finally {
+      finished = true;
+    }
+  };
+
+  await clock.drive(take(1, reconnect(open, { clock })));
+  await clock.pass(1);
+
+  assert.ok(finished);
+});
+
 test("an iterator that has ended is not asked to return", async () => {
   const clock = new VirtualClock();
   let returned = 0;
@@ -883,6 +900,12 @@ test("249 ms are not enough", async () => {
   await clock.drive(fails(all(stream), "unreachable"));
 });
 
+test("where nothing tells that it was sent, no time lets it in", async () => {
+  const { clock, stream } = play([[pause(60_000), cut()], [pause(60_000), cut()]], { setupAttempts: 2 });
+
+  await clock.drive(fails(all(stream), "unreachable"));
+});
+
 test("an opener is told once per attempt that it was let in", async () => {
   let times = 0;
   const { clock, stream } = play([[headers, "a", pause(300), "b", cut()], ["c"]], {
@@ -1214,6 +1237,31 @@ test("a stream that failed in its last turn goes behind those that did not", asy
   await clock.drive(Promise.all(work));
 
   assert.equal(order, ["first at 0", "second at 2000", "first at 2250"]);
+});
+
+test("a stream that was steady when it was lost has not failed, and goes by its priority", async () => {
+  const clock = new VirtualClock();
+  const gate = new Gate({ clock, random: () => 1 });
+  const life = new AbortController();
+  const order: string[] = [];
+  const run = (name: string, priority: number, ...lines: readonly Line[]) => {
+    const engine = script<string>(clock, ...lines);
+    const open: Open<string> = (attempt) => {
+      order.push(`${name} at ${clock.now()}`);
+      return engine.open(attempt);
+    };
+    const stream = reconnect(open, { clock, gate, priority, ready: readyOn(), signal: life.signal });
+    return rejects(all(stream), (reason) => reason === "over");
+  };
+  const first = run("first", 0, [pause(20_000), cut()], [silence]);
+  await clock.pass(20_001);
+  const second = run("second", 1, [silence]);
+  await clock.pass(10_000);
+
+  life.abort("over");
+  await clock.drive(Promise.all([first, second]));
+
+  assert.equal(order, ["first at 0", "first at 22000", "second at 22250"]);
 });
 
 for (const later of [false, true]) {
