@@ -9,6 +9,7 @@ const [what, hostPort = ""] = process.argv.slice(2);
 const { channel, client } = caller(hostPort, { pingIntervalMs: 50, pingTimeoutMs: 1000 });
 
 if (what === "listening") await listen(client);
+else if (what === "dialed") await channel.ready(never, 5000);
 else {
   const nobody = caller("127.0.0.1:1");
   void nobody.channel.up(never);

@@ -2,7 +2,10 @@ import type { Socket } from "node:net";
 import { createServer } from "node:net";
 
 /** Types of HTTP/2 frames, by number. */
-const type = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7 };
+const type = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, window: 8 };
+
+/** The setting that says how much a new stream may be sent unasked. */
+const initialWindow = 4;
 
 const endStream = 1;
 const ack = 1;
@@ -26,7 +29,8 @@ export class FrameConnection {
   readonly answered: Set<number> = new Set();
   /** When PINGs came, in milliseconds. */
   readonly pings: number[] = [];
-  goneAway = false;
+  /** How many bytes the client takes unasked: on a new stream, and on the connection. */
+  readonly windows: { stream: number; connection: number } = { stream: 65_535, connection: 65_535 };
   closed = false;
   #buffered: Uint8Array = new Uint8Array();
   #greeted = false;
@@ -98,14 +102,18 @@ export class FrameConnection {
         this.resets.set(id, new DataView(payload.buffer).getUint32(0));
         return;
       case type.settings:
-        if ((flags & ack) === 0) this.frame(type.settings, ack, 0);
-        return;
+        if ((flags & ack) !== 0) return;
+        for (let at = 0; at < payload.length; at += 6) {
+          const view = new DataView(payload.buffer, at);
+          if (view.getUint16(0) === initialWindow) this.windows.stream = view.getUint32(2);
+        }
+        return this.frame(type.settings, ack, 0);
       case type.ping:
         if ((flags & ack) !== 0) return;
         this.pings.push(performance.now());
         return this.frame(type.ping, ack, 0, payload);
-      case type.goaway:
-        this.goneAway = true;
+      case type.window:
+        if (id === 0) this.windows.connection += new DataView(payload.buffer).getUint32(0);
     }
   }
 }

@@ -28,10 +28,10 @@ function run(...args: string[]): Promise<{ code: number | null; output: string }
 test("an idle channel, one that was refused and one that waits hold no process", { limitMs: 10_000 }, async () => {
   const server = await rawServer((stream) => answer(stream, [beat], 0));
 
-  const { code, output } = await run("idle", server.hostPort);
+  const ended = await Promise.all([run("idle", server.hostPort), run("dialed", server.hostPort)]);
   await server.kill();
 
-  assert.equal([code, output], [0, "done\n"]);
+  assert.equal(ended.map(({ code, output }) => [code, output]), [[0, "done\n"], [0, "done\n"]]);
 });
 
 test("an open call holds its process until it ends, however quiet", { limitMs: 10_000 }, async () => {

@@ -1,3 +1,5 @@
+import type { AddressInfo, Socket } from "node:net";
+import { connect, createServer } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isCaller, isUnsent } from "../../src/streams/errors.ts";
 import { judge, originOf } from "../../src/streams/verdict.ts";
@@ -133,6 +135,35 @@ test("TLS to a plaintext port is fatal, plaintext to a TLS port is the wire's", 
   assert.is(one.code, "ERR_SSL_WRONG_VERSION_NUMBER");
   assert.equal(one.verdicts, ["fatal", "transient"]);
   assert.is(originOf(other.error), "wire");
+});
+
+test("a connection whose TLS breaks in the middle is closed, and the next call gets another", async () => {
+  const server = await serve({ as: "server" });
+  server.handle = (stream) => answer(stream, [action("a")]);
+  const between: { readonly socket: Socket; ended: boolean }[] = [];
+  const relay = createServer((socket) => {
+    const one = { ended: false, socket };
+    between.push(one);
+    const onward = connect({ host: "127.0.0.1", port: server.port });
+    for (const side of [socket, onward]) side.on("error", () => side.destroy());
+    socket.once("end", () => one.ended = true);
+    socket.pipe(onward).pipe(socket);
+  });
+  await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
+  const { channel, client: calls } = open(server, { ca }, { port: (relay.address() as AddressInfo).port });
+  const course = listen(calls);
+  await until(() => server.open.size === 1);
+
+  between[0]?.socket.write("no record of any TLS that there is");
+  const { error } = await course;
+  await until(() => channel.connection === undefined && between[0]?.ended === true);
+  server.handle = (stream) => answer(stream, [beat], 0);
+  await calls.heartbeat({ workerId: "w" });
+  relay.close();
+  await channel.close();
+
+  assert.is(originOf(error), "wire");
+  assert.is(between.length, 2);
 });
 
 test("reads its material at the first dial, once, and again only after that failed", async () => {

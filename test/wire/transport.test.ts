@@ -191,6 +191,23 @@ test("asks for the address at every dial, and follows it", async () => {
   assert.is(server.calls[0], `/Dispatcher/Heartbeat @ ${server.hostPort}`);
 });
 
+test("a dial never begins in the tick that asks for it: it may be the one in which the last session failed", async () => {
+  let asked = 0;
+  const { channel } = open({
+    address: () => {
+      asked++;
+      return Promise.resolve({ host: "127.0.0.1", port: server.port });
+    },
+  });
+
+  const ready = channel.ready(never, 1000);
+  for (let turns = 0; turns < 100; turns++) await Promise.resolve();
+  const before = asked;
+  await ready;
+
+  assert.equal([before, asked], [0, 1]);
+});
+
 test("what the address function throws is the caller's error, comes out as it is, and is asked again", async () => {
   const thrown = new TypeError("no address yet");
   let known = false;
