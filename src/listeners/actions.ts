@@ -6,10 +6,12 @@ import { isRefusal } from "../doubt.ts";
 import { uuid } from "../ids.ts";
 import type { Root } from "../root.ts";
 import type { Attempt } from "../streams/attempt.ts";
+import { after } from "../streams/clock.ts";
 import type { Connection } from "../streams/gate.ts";
 import { reconnect } from "../streams/reconnect.ts";
 import { LiveStream } from "../streams/stream.ts";
 import type { Ending, Verdict } from "../streams/verdict.ts";
+import { originOf } from "../streams/verdict.ts";
 import type { Action } from "./action.ts";
 import { toAction } from "./action.ts";
 import { beatTimeoutMs, heartbeat } from "./heartbeat.ts";
@@ -35,6 +37,18 @@ export type ActionsOptions =
 const floodAt = 10_000;
 /** For how long an engine without ListenV2 is not asked for it again, in milliseconds. */
 const oldListenMs = 600_000;
+/** The longest that an idle stream goes without a second one beside it, in milliseconds: proxies forget idle streams. */
+const idleMs = 180_000;
+/** How long the older stream is read beside a newer one, in milliseconds: what was sent on it is on its way. */
+const overlapMs = 8000;
+/** What an engine says that cannot answer at the moment, and a proxy in its name: it proves no engine. */
+const unproven: readonly Code[] = [
+  Code.Unimplemented,
+  Code.Unavailable,
+  Code.DeadlineExceeded,
+  Code.ResourceExhausted,
+  Code.Canceled,
+];
 
 /**
  * The actions that the engine sends to a worker, with its heartbeats. Read while nobody asks, so a loop body may take
@@ -68,6 +82,9 @@ class Listener {
   /** Whether a beat was accepted since the stream was last opened anew for one that was not. */
   #trusted = true;
   #sentAt = 0;
+  #heardAt = 0;
+  /** Whether the newest stream is the engine's old kind. */
+  #isOld = false;
   /** Until when the engine is taken for one without ListenV2. */
   #oldUntil = -Infinity;
 
@@ -87,6 +104,7 @@ class Listener {
       judge: (verdict, ending) => this.#judge(verdict, ending, signal),
     });
     for await (const message of messages) {
+      this.#heardAt = this.#root.clock.now();
       const action = toAction(
         message,
         this.#workerId ?? "",
@@ -115,7 +133,8 @@ class Listener {
     const dispatcher = this.#root.rpc(Dispatcher);
     const relay = new Relay<AssignedAction>((signal) => {
       this.#sentAt = clock.now();
-      const listen = clock.now() < this.#oldUntil ? dispatcher.listen : dispatcher.listenV2;
+      this.#isOld = clock.now() < this.#oldUntil;
+      const listen = this.#isOld ? dispatcher.listen : dispatcher.listenV2;
       return listen({ workerId }, { signal, onHeader: attempt.live });
     }, attempt.signal);
     const lose = (error: unknown) => relay.fail(this.#lost = error);
@@ -136,7 +155,7 @@ class Listener {
         this.#trusted = true;
         doubt.accepted();
         alive();
-        relay.retire();
+        if (clock.now() - this.#sentAt >= overlapMs) relay.retire();
       },
       deaf: (error) => {
         this.#entry.trouble = error;
@@ -154,7 +173,25 @@ class Listener {
       },
       needless: alive,
     }, attempt.signal);
+    this.#keepFresh(relay, attempt.signal);
     return relay;
+  }
+
+  /** Opens a second stream beside one that was idle for long, or old for long; when that one fails, the first stays. */
+  #keepFresh(relay: Relay<AssignedAction>, signal: AbortSignal): void {
+    const { clock, random } = this.#root;
+    const patienceMs = idleMs * (1 - 0.2 * random());
+    const due = () => this.#isOld ? this.#oldUntil : Math.max(this.#heardAt, this.#sentAt) + patienceMs;
+    after(clock, due() - clock.now(), signal, () => {
+      if (due() <= clock.now()) {
+        const wasOld = this.#isOld;
+        relay.renew((error) => {
+          this.#isOld = wasOld;
+          if (isUnimplemented(error)) this.#oldUntil = clock.now() + oldListenMs;
+        });
+      }
+      this.#keepFresh(relay, signal);
+    });
   }
 
   /** The usual verdict, but for what only this stream can know. */
@@ -180,17 +217,28 @@ class Listener {
 
   /**
    * Proxies say Unimplemented too, and even in the engine's own way: only an engine that answers another call of the
-   * same service lacks this one.
+   * same service lacks this one. The call asked for does nothing, and is as old as the engine.
    */
   async #fallBack(signal: AbortSignal): Promise<Verdict> {
     const { channel, clock } = this.#root;
     try {
       await channel.up(signal);
-      await this.#root.rpc(Dispatcher).getVersion({}, { signal, timeoutMs: beatTimeoutMs });
-    } catch {
-      return "suspect"; // Nobody of the engine's has answered: so nobody of the engine's has said Unimplemented.
+      await this.#root.rpc(Dispatcher).putOverridesData({}, { signal, timeoutMs: beatTimeoutMs });
+    } catch (error) {
+      // Nobody of the engine's has answered: so nobody of the engine's has said Unimplemented.
+      if (!isAnswer(error)) return "transient";
     }
     this.#oldUntil = clock.now() + oldListenMs;
     return "transient";
   }
+}
+
+function isUnimplemented(error: unknown): boolean {
+  return error instanceof ConnectError && error.code === Code.Unimplemented;
+}
+
+/** Whether the engine itself looked at the call, and said what it thinks of it. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof ConnectError && originOf(error) === "engine" && !isRefusal(error) &&
+    !unproven.includes(error.code);
 }

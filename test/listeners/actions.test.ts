@@ -1,0 +1,608 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { StreamError } from "../../src/streams/mod.ts";
+import { assert, suite } from "../harness.ts";
+import { id, said } from "../remote.ts";
+import { cancel, Loop, Rig, start } from "../rig.ts";
+
+const test = suite("actions");
+const register = { name: "worker", actions: ["double:double"] };
+
+/** When a method was asked, since the test began. */
+function times(rig: Rig, method: string): number[] {
+  return [...rig.remote.asked(method), ...rig.remote.opened(method)].map(({ at }) => at - 1_000_000);
+}
+
+test("A1: six Unavailable in a row, and the action after them is delivered", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  for (let n = 0; n < 6; n++) {
+    rig.remote.wire("listenV2").fail(said(Code.Unavailable));
+    await rig.pass(10_500);
+  }
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(3)]);
+  assert.is(loop.fate.text, "pending");
+  assert.is(rig.remote.opened("listenV2").length, 7);
+  await rig.done();
+  assert.is(loop.fate.text, "ok 1");
+});
+
+test("A2: ten endings in a row that explain nothing give up as stalled", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  for (let n = 0; n < 9; n++) {
+    rig.remote.wire("listenV2").fail(said(Code.Unknown));
+    await rig.pass(10_500);
+  }
+  assert.is(loop.fate.text, "pending");
+  rig.remote.wire("listenV2").fail(said(Code.Unknown));
+  await rig.pass(0);
+
+  assert.is(loop.fate.text, "stalled");
+  assert.is((loop.fate.cause as ConnectError).code, Code.Unknown);
+  await rig.done();
+});
+
+test("A3: an engine without ListenV2 that answers another call is listened to in the old way", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(0);
+
+  rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+  await rig.pass(2500);
+  rig.remote.wire("listen").say(start(3));
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(3)]);
+  assert.equal([rig.remote.opened("listenV2").length, rig.remote.opened("listen").length], [1, 1]);
+  await rig.done();
+});
+
+test("A3: an engine so old that it lacks heartbeats and GetVersion is listened to, and beaten for", async () => {
+  const rig = new Rig();
+  rig.remote.always("heartbeat", said(Code.Unimplemented));
+  rig.remote.always("getVersion", said(Code.Unimplemented));
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(0);
+
+  rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+  await rig.pass(30_000);
+  rig.remote.wire("listen").say(start(3));
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(3)]);
+  assert.is(rig.client.health().ready, true);
+  assert.is(rig.remote.asked("heartbeat").length, 2, "one beat a stream says that none are needed");
+  await rig.done();
+});
+
+test("A3: Unimplemented from a proxy never goes back to the old way, and never ends the stream", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+  for (const method of ["heartbeat", "getVersion", "putOverridesData"]) {
+    rig.remote.always(method, said(Code.Unimplemented));
+  }
+
+  for (let n = 0; n < 12; n++) {
+    rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+    await rig.pass(10_500);
+  }
+  for (const method of ["heartbeat", "getVersion", "putOverridesData"]) rig.remote.always(method);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(3)]);
+  assert.is(loop.fate.text, "pending");
+  assert.equal(rig.remote.opened("listen"), []);
+  await rig.done();
+});
+
+test("A3: an engine that is not there to answer another call has not said Unimplemented", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+  for (const method of ["getVersion", "putOverridesData"]) rig.remote.always(method, (call) => call.cut());
+
+  rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+  await rig.pass(10_000);
+
+  assert.equal(rig.remote.opened("listen"), []);
+  assert.is(rig.remote.opened("listenV2").length, 2);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("A3: the new way is tried again ten minutes after the old one was chosen", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(0);
+  rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+  await rig.pass(300_000);
+  rig.remote.wire("listen").fail(said(Code.Unavailable));
+  await rig.pass(290_000);
+  assert.equal([rig.remote.opened("listenV2").length, rig.remote.opened("listen").length], [1, 2]);
+
+  await rig.pass(20_000);
+  rig.remote.wire("listen").fail(said(Code.Unavailable));
+  await rig.pass(10_000);
+
+  assert.is(rig.remote.opened("listenV2").length, 2);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("A3: a stream of the old kind that lives gets one of the new kind beside it after ten minutes", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(0);
+  rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+  await rig.pass(600_000);
+  const old = rig.remote.wire("listen");
+  const [, second] = rig.remote.opened("listenV2");
+  assert.is(second?.over, false);
+
+  second?.fail(said(Code.Unimplemented));
+  await rig.pass(590_000);
+  assert.equal([rig.remote.wires.length, old.over], [3, false]);
+  await rig.pass(30_000);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.equal([rig.remote.wires.length, old.over], [4, true]);
+  assert.is(loop.heard.length, 1);
+  await rig.done();
+});
+
+test("A4: Unimplemented in the old way is the end", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(0);
+  rig.remote.wire("listenV2").fail(said(Code.Unimplemented));
+  await rig.pass(5000);
+
+  rig.remote.wire("listen").fail(said(Code.Unimplemented));
+  await rig.pass(0);
+
+  assert.is(loop.fate.text, "refused");
+  assert.is((loop.fate.cause as ConnectError).code, Code.Unimplemented);
+  await rig.done();
+});
+
+test("A5: the caller's abort ends the loop with its own reason, and leaves nothing behind", async () => {
+  const rig = new Rig();
+  const caller = new AbortController();
+  const loop = new Loop(rig.client.actions({ workerId: id(1), signal: caller.signal }));
+  await rig.pass(9000);
+
+  const reason = new Error("enough");
+  caller.abort(reason);
+  await rig.pass(0);
+
+  assert.is(loop.fate.error, reason);
+  assert.equal(rig.remote.underWay, []);
+  assert.is(rig.clock.asleep, 0);
+  await rig.done();
+});
+
+test("A5: an abort during the wait for the next attempt is heard at once", async () => {
+  const rig = new Rig();
+  const caller = new AbortController();
+  const loop = new Loop(rig.client.actions({ workerId: id(1), signal: caller.signal }));
+  await rig.pass(500);
+  rig.remote.kill();
+  await rig.pass(100);
+
+  caller.abort("enough");
+  await rig.pass(0);
+
+  assert.is(loop.fate.error, "enough");
+  assert.is(rig.clock.asleep, 0);
+  await rig.done();
+});
+
+test("A6: OK ends are never the end of it", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  for (let n = 0; n < 12; n++) {
+    rig.remote.wire("listenV2").hangUp();
+    await rig.pass(10_500);
+  }
+
+  assert.is(loop.fate.text, "pending");
+  assert.is(rig.remote.opened("listenV2").length, 13);
+  await rig.done();
+});
+
+test("A7: one OK end opens one stream more, and the next action comes on it", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").hangUp();
+  await rig.pass(2500);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(10_000);
+
+  assert.is(loop.heard.length, 1);
+  assert.is(rig.remote.opened("listenV2").length, 2);
+  await rig.done();
+});
+
+test("A8: one ending that explains nothing is followed by one stream more", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").fail(said(Code.Unknown));
+  await rig.pass(2500);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.is(loop.heard.length, 1);
+  assert.is(loop.fate.text, "pending");
+  assert.is(rig.remote.opened("listenV2").length, 2);
+  await rig.done();
+});
+
+test("C3: the engine's own Canceled is an engine that stops, and the stream comes back", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").fail(said(Code.Canceled));
+  await rig.pass(2500);
+
+  assert.is(rig.remote.opened("listenV2").length, 2);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("C8: an error that ends the stream for good comes out of the loop, with what the engine said", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").fail(said(Code.InvalidArgument));
+  await rig.pass(0);
+
+  const error = loop.fate.error as StreamError;
+  assert.is(error.code, "refused");
+  assert.is(error.attempts, 1);
+  assert.is((error.cause as ConnectError).code, Code.InvalidArgument);
+  await rig.done();
+});
+
+test("what came before an error for good is heard before it", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").say(start(1), start(2));
+  rig.remote.wire("listenV2").fail(said(Code.InvalidArgument));
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(1), id(2)]);
+  assert.is(loop.fate.text, "refused");
+  await rig.done();
+});
+
+test("nothing is opened before the loop begins", async () => {
+  const rig = new Rig();
+
+  const stream = rig.client.actions({ register });
+  await rig.pass(60_000);
+
+  assert.equal([rig.remote.calls, rig.remote.wires], [[], []]);
+  await stream.close();
+  assert.is(new Loop(stream).fate.text, "pending");
+  await rig.done();
+});
+
+test("makes no sense of options at once, before any I/O", () => {
+  const rig = new Rig();
+
+  assert.throws(() => rig.client.actions({ workerId: "one" }), /workerId must be a UUID/);
+  assert.throws(() => rig.client.actions({ register: { name: "a b", actions: [] } }), /worker name/);
+  assert.throws(() => rig.client.actions({ register: { name: "a", actions: ["run"] } }), /service:verb/);
+  assert.throws(() => rig.client.actions({ register: { ...register, slots: 0 } }), /slots must be whole and above 0/);
+  assert.throws(() => rig.client.actions({ register: { ...register, labels: { a: 1.5 } } }), /32-bit whole numbers/);
+  assert.equal(rig.remote.dialedAt, []);
+});
+
+test("R9: registers, then listens, then beats at once, and each action carries the worker's id", async () => {
+  const rig = new Rig();
+  const told: string[] = [];
+  const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+  await rig.pass(100);
+
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.equal(rig.remote.calls.map(({ method }) => method), ["register", "heartbeat"]);
+  assert.equal([times(rig, "register"), times(rig, "listenV2"), times(rig, "heartbeat")], [[0], [0], [0]]);
+  assert.equal(rig.remote.wire("listenV2").sent, [
+    { $typeName: "WorkerListenRequest", workerId: id(1) },
+  ]);
+  assert.is(loop.heard[0]?.workerId, id(1));
+  assert.equal(told, [id(1)]);
+  await rig.done();
+});
+
+test("R10: an engine that forgot the worker gets a new one, and the actions after that carry its id", async () => {
+  const rig = new Rig();
+  const told: string[] = [];
+  const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+  await rig.pass(2000);
+  rig.remote.wire("listenV2").say(start(3));
+  rig.remote.next("heartbeat", said(Code.NotFound));
+  await rig.pass(5000);
+
+  rig.remote.wire("listenV2").say(start(4));
+  await rig.pass(0);
+
+  assert.equal(told, [id(1), id(2)]);
+  assert.equal(loop.heard.map(({ workerId }) => workerId), [id(1), id(2)]);
+  assert.is(rig.client.health().streams[0]?.id, id(2));
+  assert.equal(rig.remote.underWay, ["listenV2"]);
+  await rig.done();
+});
+
+test("R10: ListenV2's own NotFound registers again too", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").fail(said(Code.NotFound));
+  await rig.pass(5000);
+
+  assert.is(rig.remote.asked("register").length, 2);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("R10: no other trouble registers again", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(500);
+
+  for (const code of [Code.Unavailable, Code.Internal, Code.Unknown, Code.ResourceExhausted, Code.Canceled]) {
+    rig.remote.wire("listenV2").fail(said(code));
+    rig.remote.next("heartbeat", said(code));
+    await rig.pass(15_000);
+  }
+
+  assert.is(rig.remote.asked("register").length, 1);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("an engine that does not know the fixed worker id is refusing it", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(2000);
+
+  rig.remote.next("heartbeat", said(Code.NotFound));
+  await rig.pass(5000);
+
+  assert.is(loop.fate.text, "refused");
+  assert.is((loop.fate.cause as ConnectError).code, Code.NotFound);
+  assert.equal(rig.remote.asked("register"), []);
+  await rig.done();
+});
+
+test("a malformed worker id, as the engine sees it, is refused in either way", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(2000);
+
+  rig.remote.next("heartbeat", said(Code.InvalidArgument));
+  await rig.pass(5000);
+
+  assert.is(loop.fate.text, "refused");
+  await rig.done();
+});
+
+test("a body of a minute loses nothing: it reconnects meanwhile, hears the cancel, and goes on beating", async () => {
+  const rig = new Rig();
+  const heardAt: number[] = [];
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }), async ({ kind }) => {
+    heardAt.push(rig.atMs);
+    if (kind === "start") await rig.clock.sleep(60_000);
+  });
+  await rig.pass(1000);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(1000);
+
+  rig.remote.kill();
+  await rig.pass(20_000);
+  rig.remote.wire("listenV2").say(cancel(3));
+  await rig.pass(40_000);
+
+  assert.equal(loop.heard.map(({ kind }) => kind), ["start", "cancel"]);
+  assert.equal(heardAt, [1000, 61_000]);
+  assert.is(rig.remote.opened("listenV2").length, 2);
+  const beats = times(rig, "heartbeat");
+  assert.equal(beats.filter((at, n) => n > 0 && at - beats[n - 1]! > 4000), [], "no gap above 4 s");
+  await rig.done();
+});
+
+test("break ends the stream quietly and at once, in the middle of a reconnect too", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }), () => false);
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.is(loop.fate.text, "ok 1");
+  assert.equal([rig.remote.underWay, rig.clock.asleep], [[], 0]);
+  await rig.done();
+});
+
+test("close ends the loop quietly from anywhere, and again does nothing", async () => {
+  const rig = new Rig();
+  const stream = rig.client.actions({ workerId: id(1) });
+  const loop = new Loop(stream);
+  await rig.pass(500);
+
+  await rig.clock.drive(Promise.all([stream.close(), stream.close(), stream[Symbol.asyncDispose]()]));
+  await rig.pass(0);
+
+  assert.is(loop.fate.text, "ok 0");
+  assert.equal([rig.remote.underWay, rig.clock.asleep], [[], 0]);
+  await rig.done();
+});
+
+test("an action of a kind that no worker of ours asks for is logged and left", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").say(start(1, { actionType: 3 }), start(2));
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(2)]);
+  assert.equal(rig.lines.map(([text]) => text), ["warn An action of an unknown kind was left"]);
+  await rig.done();
+});
+
+test("actions wait for the loop without bound, and the log says so at ten thousand", { limitMs: 10_000 }, async () => {
+  const rig = new Rig();
+  let go = () => {};
+  const held = new Promise<void>((resolve) => go = resolve);
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }), () => held);
+  await rig.pass(500);
+
+  rig.remote.wire("listenV2").say(...Array.from({ length: 10_002 }, () => start(3)));
+  await rig.pass(0);
+
+  assert.equal(rig.lines.map(([text, { waiting }]) => [text, waiting]), [["warn Actions wait for the loop", 10_000]]);
+  assert.is(loop.heard.length, 1);
+  go();
+  await rig.pass(0);
+  assert.is(loop.heard.length, 10_002);
+  await rig.done();
+});
+
+test("the engine that is not there at the start is given up after five tries, and the cause says why", async () => {
+  const rig = new Rig();
+  rig.remote.listening = false;
+
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(60_000);
+
+  const error = loop.fate.error as StreamError;
+  assert.is(error.code, "unreachable");
+  assert.match((error.cause as Error).message, /ECONNREFUSED/);
+  assert.equal(times(rig, "register"), []);
+  assert.equal(rig.remote.dialedAt.map((at) => at - 1_000_000), [0, 2000, 6000, 14_000, 24_000]);
+  await rig.done();
+});
+
+test("an engine that goes away after the start is waited for, however long it takes", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(500);
+
+  rig.remote.listening = false;
+  rig.remote.kill();
+  await rig.pass(3_600_000);
+  assert.is(loop.fate.text, "pending");
+  rig.remote.listening = true;
+  await rig.pass(10_000);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+
+  assert.is(loop.heard.length, 1);
+  await rig.done();
+});
+
+test("a quota that is used up at registration is tried five times, and then told", async () => {
+  const rig = new Rig();
+  rig.remote.always("register", said(Code.ResourceExhausted));
+
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(60_000);
+
+  assert.is(loop.fate.text, "unreachable");
+  assert.is((loop.fate.cause as ConnectError).code, Code.ResourceExhausted);
+  assert.is(rig.remote.asked("register").length, 5);
+  await rig.done();
+});
+
+test("what onRegistered throws comes out of the loop as it is", async () => {
+  const rig = new Rig();
+  const mistake = new TypeError("mine");
+
+  const loop = new Loop(rig.client.actions({
+    register,
+    onRegistered: () => {
+      throw mistake;
+    },
+  }));
+  await rig.pass(0);
+
+  assert.is(loop.fate.error, mistake);
+  await rig.done();
+});
+
+test("R15: an idle stream is renewed every three minutes, beside the old one, and no action of either is lost", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(144_000);
+  const [old, renewed] = rig.remote.opened("listenV2");
+  assert.is(renewed?.at, 1_144_000, "three minutes, or up to a fifth less");
+
+  old?.say(start(1));
+  renewed?.say(start(2));
+  await rig.pass(0);
+  assert.equal(loop.heard.map(({ runId }) => runId).sort(), [id(1), id(2)]);
+  await rig.pass(30_000);
+
+  assert.equal(rig.remote.underWay, ["listenV2"]);
+  assert.is(old?.over, true);
+  assert.equal(rig.lines, []);
+  assert.is(rig.client.health().ready, true);
+  await rig.done();
+});
+
+test("R15: a stream that is not idle is not renewed", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  for (let n = 0; n < 10; n++) {
+    await rig.pass(60_000);
+    rig.remote.wire("listenV2").say(start(n));
+  }
+  await rig.pass(0);
+
+  assert.is(loop.heard.length, 10);
+  assert.is(rig.remote.wires.length, 1);
+  await rig.done();
+});
+
+test("R15: a renewal that fails leaves the old stream as it is", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(144_000);
+  const [old, renewed] = rig.remote.opened("listenV2");
+
+  renewed?.hangUp();
+  await rig.pass(100);
+  old?.say(start(1));
+  await rig.pass(0);
+
+  assert.is(loop.heard.length, 1);
+  assert.equal(rig.lines, []);
+  await rig.done();
+});
+
+test.run();
