@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { ActionType, type AssignedAction, AssignedActionSchema } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import { ActionType, type AssignedAction, AssignedActionSchema } from "../../proto.ts";
 import type { JsonObject } from "./json.ts";
 import { objectIn, write } from "./json.ts";
 import type { Task } from "./state.ts";

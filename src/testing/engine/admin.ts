@@ -1,8 +1,12 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { TriggerWorkflowRequest } from "../../../gen/v1/shared/trigger_pb.ts";
-import { type AdminService, RunStatus, type TasksFilter } from "../../../gen/v1/workflows_pb.ts";
-import type { WorkflowService } from "../../../gen/workflows/workflows_pb.ts";
+import {
+  type AdminService,
+  RunStatus,
+  type TasksFilter,
+  type TriggerWorkflowRequest,
+  type WorkflowService,
+} from "../../proto.ts";
 import type { Core } from "./core.ts";
 import { isUuid, uuid } from "./ids.ts";
 import { parse } from "./json.ts";

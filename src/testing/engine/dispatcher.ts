@@ -1,7 +1,6 @@
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { AssignedAction, Dispatcher, StepActionEvent } from "../../../gen/dispatcher/dispatcher_pb.ts";
-import { StepActionEventType } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import { type AssignedAction, type Dispatcher, type StepActionEvent, StepActionEventType } from "../../proto.ts";
 import { onAbort } from "../../streams/signal.ts";
 import type { Core } from "./core.ts";
 import { Feed } from "./feed.ts";

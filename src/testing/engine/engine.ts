@@ -1,8 +1,6 @@
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import { Dispatcher } from "../../../gen/dispatcher/dispatcher_pb.ts";
-import { AdminService } from "../../../gen/v1/workflows_pb.ts";
-import { WorkflowService } from "../../../gen/workflows/workflows_pb.ts";
+import { AdminService, Dispatcher, WorkflowService } from "../../proto.ts";
 import { type Clock, systemClock } from "../../streams/clock.ts";
 import { seeded } from "../random.ts";
 import { admin, workflows } from "./admin.ts";

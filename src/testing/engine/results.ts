@@ -7,7 +7,7 @@ import {
   type SubscribeToWorkflowRunsRequest,
   type WorkflowRunEvent,
   WorkflowRunEventSchema,
-} from "../../../gen/dispatcher/dispatcher_pb.ts";
+} from "../../proto.ts";
 import { onAbort } from "../../streams/signal.ts";
 import { type Core, delayed } from "./core.ts";
 import { Feed } from "./feed.ts";

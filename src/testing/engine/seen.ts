@@ -1,4 +1,4 @@
-import { StepActionEventType } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import { StepActionEventType } from "../../proto.ts";
 import { names } from "./method.ts";
 import type { Task, Worker } from "./state.ts";
 

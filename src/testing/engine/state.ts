@@ -1,4 +1,4 @@
-import type { AssignedAction } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import type { AssignedAction } from "../../proto.ts";
 import type { JsonObject } from "./json.ts";
 
 /** One task of a workflow, as it was put. */

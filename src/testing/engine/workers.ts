@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { AssignedAction, WorkerLabels, WorkerRegisterRequest } from "../../../gen/dispatcher/dispatcher_pb.ts";
+import type { AssignedAction, WorkerLabels, WorkerRegisterRequest } from "../../proto.ts";
 import { type Core, delayed, within } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import { isUuid, uuid } from "./ids.ts";

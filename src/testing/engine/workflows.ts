@@ -4,7 +4,7 @@ import {
   type CreateTaskOpts,
   type CreateWorkflowVersionRequest,
   CreateWorkflowVersionRequestSchema,
-} from "../../../gen/v1/workflows_pb.ts";
+} from "../../proto.ts";
 import { toJsonString } from "@bufbuild/protobuf";
 import { uuid } from "./ids.ts";
 import type { State, Step, Workflow } from "./state.ts";
