@@ -60,7 +60,7 @@ export interface Worker {
 }
 
 /** Waiting for parents, in the queue, waiting for its retry, with a worker, or ended. */
-export type TaskState =
+type TaskState =
   | "waiting"
   | "queued"
   | "retrying"
