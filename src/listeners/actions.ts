@@ -182,8 +182,8 @@ class Listener {
     const { clock, random } = this.#root;
     const patienceMs = idleMs * (1 - 0.2 * random());
     const due = () => this.#isOld ? this.#oldUntil : Math.max(this.#heardAt, this.#sentAt) + patienceMs;
-    after(clock, due() - clock.now(), signal, () => {
-      if (due() <= clock.now()) {
+    after(clock, Math.max(overlapMs, due() - clock.now()), signal, () => {
+      if (due() <= clock.now() && relay.size === 1) {
         const wasOld = this.#isOld;
         relay.renew((error) => {
           this.#isOld = wasOld;
