@@ -51,10 +51,14 @@ export class Results {
    *
    * @throws TypeError when the id is no UUID, before any I/O
    */
-  wait(runId: string, signal?: AbortSignal): Promise<Outcome> {
+  async wait(runId: string, signal?: AbortSignal): Promise<Outcome> {
     const waiting = this.#shared.wait(uuid(runId, "run id"), signal);
     if (!this.#casting) void this.#cast();
-    return waiting;
+    try {
+      return await waiting;
+    } catch (error) {
+      throw signal?.aborted ? error : about(runId, error);
+    }
   }
 
   close(): void {
@@ -85,17 +89,24 @@ export class Results {
       if (outcome !== undefined) this.#shared.settle(runId, outcome as Outcome); // Under its own key.
       this.#note(runId, { atMs, unknownSinceMs: undefined });
     } catch (error) {
+      if (error instanceof Unreadable) return this.#shared.fail(runId, error.cause);
       if (signal.aborted || !isUnknown(error)) return; // The next cast asks again.
       this.#note(runId, { atMs, unknownSinceMs: unknownSinceMs ?? atMs });
       if (unknownSinceMs === undefined || atMs - unknownSinceMs < againMs) return;
-      this.#shared.fail(runId, new StreamError("refused", `The engine knows no run ${runId}`, { cause: error }));
+      this.#shared.fail(runId, new StreamError("refused", "The engine does not know it", { cause: error }));
     }
   }
 
-  #details(runId: string, signal: AbortSignal): Promise<Outcome | undefined> {
-    return this.#root.background(async (options) => {
-      return fromDetails(runId, await this.#root.rpc(AdminService).getRunDetails({ externalId: runId }, options));
-    }, signal);
+  async #details(runId: string, signal: AbortSignal): Promise<Outcome | undefined> {
+    const details = await this.#root.background(
+      (options) => this.#root.rpc(AdminService).getRunDetails({ externalId: runId }, options),
+      signal,
+    );
+    try {
+      return fromDetails(runId, details);
+    } catch (cause) {
+      throw new Unreadable("An output is no JSON", { cause }); // It will be none tomorrow.
+    }
   }
 
   #note(runId: string, asked: Asked): void {
@@ -135,6 +146,16 @@ export class Results {
     }
     return due.slice(0, netSize);
   }
+}
+
+/** The engine answered, and no repetition makes sense of what it said. */
+class Unreadable extends Error {}
+
+/** What ended the stream for all, as one of its waiters gets it. */
+function about(runId: string, error: unknown): unknown {
+  if (!(error instanceof StreamError) || error.code === "closed") return error;
+  const { attempts, cause, code, message } = error;
+  return new StreamError(code, `No result of run ${runId}: ${message}`, { attempts, cause });
 }
 
 function isUnknown(error: unknown): boolean {
