@@ -1,16 +1,47 @@
+/** Who listens to a signal, through one listener of its own. */
+interface Audience {
+  readonly listeners: Set<() => void>;
+  readonly leave: () => void;
+}
+
+const audiences = new WeakMap<AbortSignal, Audience>();
+
 /**
  * Calls `listener` once when `signal` aborts, at once if it has; returns the undo.
  *
  * The only place in this folder that listens for aborts: a long-lived signal keeps every listener that nobody removes,
- * and `AbortSignal.any` leaks on some runtimes even without one.
+ * looks through all of them for each one more, and `AbortSignal.any` leaks on some runtimes even without one.
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   if (signal.aborted) {
     listener();
     return () => {};
   }
-  signal.addEventListener("abort", listener, { once: true });
-  return () => signal.removeEventListener("abort", listener);
+  const { leave, listeners } = audiences.get(signal) ?? gather(signal);
+  // One of its own, so that the same function may listen twice.
+  const own = () => listener();
+  listeners.add(own);
+  return () => {
+    if (listeners.delete(own) && listeners.size === 0) leave();
+  };
+}
+
+function gather(signal: AbortSignal): Audience {
+  const listeners = new Set<() => void>();
+  const tell = () => {
+    for (const listener of listeners) {
+      listeners.delete(listener);
+      listener();
+    }
+  };
+  const leave = () => {
+    signal.removeEventListener("abort", tell);
+    audiences.delete(signal);
+  };
+  const audience: Audience = { leave, listeners };
+  audiences.set(signal, audience);
+  signal.addEventListener("abort", tell, { once: true });
+  return audience;
 }
 
 /** Settles as `work` does, or rejects with the signal's own reason if that comes first: not all work heeds a signal. */

@@ -185,4 +185,17 @@ test("work that heeds no signal is left behind when it aborts, whatever becomes 
   assert.is(await rejects(unlessAborted(new Promise(() => {}), signal)), reason);
 });
 
+test("listens once to a signal, however many ask, and tells each of them once", () => {
+  const { abort, listening, signal } = watched();
+  const told: number[] = [];
+
+  const undo = Array.from({ length: 1000 }, (_, index) => onAbort(signal, () => told.push(index)));
+  assert.is(listening(), 1);
+  for (const leave of undo.slice(2)) leave();
+  abort();
+
+  assert.equal(told, [0, 1]);
+  assert.is(listening(), 0);
+});
+
 test.run();
