@@ -8,6 +8,8 @@ export type StreamReport = StreamStatus & {
   readonly stream: StreamKind;
   /** Which one of its kind: the worker's id or name, `shared` for what all callers share. */
   readonly id: string;
+  /** What makes a live stream doubtful: a heartbeat that the engine has refused, or has not taken yet. */
+  readonly trouble?: unknown;
 };
 
 /** One stream as `health()` shows it. */
@@ -32,10 +34,9 @@ export interface Health {
 export class Entry {
   readonly stream: StreamKind;
   id: string;
-  /** What makes a live stream doubtful: a heartbeat that the engine refused. */
-  trouble: unknown;
   readonly #tell: (entry: Entry, status: StreamStatus) => void;
   #status: StreamStatus = { state: "connecting", attempt: 0 };
+  #trouble: unknown;
 
   constructor(stream: StreamKind, id: string, tell: (entry: Entry, status: StreamStatus) => void) {
     this.stream = stream;
@@ -44,15 +45,25 @@ export class Entry {
   }
 
   get report(): StreamReport {
-    return { ...this.#status, stream: this.stream, id: this.id };
+    const trouble = this.#trouble;
+    const isDoubtful = this.#status.state === "live" && trouble !== undefined;
+    return { ...this.#status, stream: this.stream, id: this.id, ...(isDoubtful && { trouble }) };
   }
 
   get health(): StreamHealth {
-    const { stream, id, trouble } = this;
+    const { stream, id } = this;
+    const trouble = this.#trouble;
     const status = this.#status;
     const ready = status.state === "live" && trouble === undefined;
     const error = trouble ?? ("error" in status ? status.error : undefined);
     return { stream, id, state: status.state, ready, ...(error !== undefined && { error }) };
+  }
+
+  /** What makes a live stream doubtful, or nothing: whoever watches is told when it comes and when it goes. */
+  doubt(trouble: unknown): void {
+    const isNews = (trouble === undefined) !== (this.#trouble === undefined);
+    this.#trouble = trouble;
+    if (isNews && this.#status.state === "live") this.#tell(this, this.#status);
   }
 
   readonly tell = (status: StreamStatus): void => {
@@ -111,7 +122,7 @@ class Watcher implements AsyncIterableIterator<StreamReport, undefined> {
   readonly #news = new Map<Entry, StreamReport>();
   readonly #leave: () => void;
   #ended = false;
-  #asker: ((read: IteratorResult<StreamReport, undefined>) => void) | undefined;
+  #askers: ((read: IteratorResult<StreamReport, undefined>) => void)[] = [];
 
   constructor(leave: () => void) {
     this.#leave = leave;
@@ -131,7 +142,7 @@ class Watcher implements AsyncIterableIterator<StreamReport, undefined> {
 
   next(): Promise<IteratorResult<StreamReport, undefined>> {
     return new Promise((resolve) => {
-      this.#asker = resolve;
+      this.#askers.push(resolve);
       this.#answer();
     });
   }
@@ -147,13 +158,15 @@ class Watcher implements AsyncIterableIterator<StreamReport, undefined> {
   }
 
   #answer(): void {
-    const asker = this.#asker;
-    if (asker === undefined) return;
-    const [first] = this.#news;
-    if (first === undefined && !this.#ended) return;
-    this.#asker = undefined;
-    if (first === undefined) return asker({ done: true, value: undefined });
-    this.#news.delete(first[0]);
-    asker({ done: false, value: first[1] });
+    while (this.#askers.length > 0) {
+      const [first] = this.#news;
+      if (first === undefined && !this.#ended) return;
+      const asker = this.#askers.shift();
+      if (first === undefined) asker?.({ done: true, value: undefined });
+      else {
+        this.#news.delete(first[0]);
+        asker?.({ done: false, value: first[1] });
+      }
+    }
   }
 }

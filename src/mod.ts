@@ -26,7 +26,7 @@ export type { ClientRetryOptions, KeepAliveOptions } from "./config/policy.ts";
 export type { TlsOptions } from "./config/tls.ts";
 export type { RunDetails, Status, TaskDetails } from "./details.ts";
 export { ConfigError, RunCancelledError, RunFailedError, type RunFailure } from "./errors.ts";
-export type { Action, CancelAction, StartAction } from "./listeners/action.ts";
+export type { Action, CancelAction, ReportOptions, StartAction } from "./listeners/action.ts";
 export type { ActionsOptions } from "./listeners/actions.ts";
 export type { RegisterOptions, Registration } from "./listeners/register.ts";
 export type { Logger } from "./logger.ts";

@@ -12,6 +12,12 @@ interface Addressed {
   readonly attempt: number;
 }
 
+/** How a report is sent. */
+export interface ReportOptions {
+  /** Sends it no more: after a cancel the engine wants none. Rejects with the signal's own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** A task to run. Report what became of it, or the engine waits until its time-out. */
 export interface StartAction extends Addressed {
   readonly kind: "start";
@@ -28,11 +34,11 @@ export interface StartAction extends Addressed {
   readonly triggers: Readonly<Record<string, unknown>>;
   readonly metadata: Readonly<Record<string, unknown>>;
   /** Says that it runs. Like each report it is sent until the engine has it. */
-  started(): Promise<void>;
+  started(options?: ReportOptions): Promise<void>;
   /** Says that it is done. @throws TypeError when JSON cannot carry the output */
-  completed(output?: unknown): Promise<void>;
+  completed(output?: unknown, options?: ReportOptions): Promise<void>;
   /** Says that it failed; `retry: false` means for good, whatever retries are left. */
-  failed(error: unknown, options?: { readonly retry?: boolean }): Promise<void>;
+  failed(error: unknown, options?: ReportOptions & { readonly retry?: boolean | undefined }): Promise<void>;
 }
 
 /** A task to stop; it may come before its start, or twice. After it the engine wants no report. */

@@ -105,11 +105,7 @@ class Listener {
     });
     for await (const message of messages) {
       this.#heardAt = this.#root.clock.now();
-      const action = toAction(
-        message,
-        this.#workerId ?? "",
-        (one, workerId) => reports(this.#root, one, workerId, this.#root.signal),
-      );
+      const action = toAction(message, this.#workerId ?? "", (one, workerId) => reports(this.#root, one, workerId));
       if (action !== undefined) yield action;
       else this.#root.config.logger.warn("An action of an unknown kind was left", { kind: message.actionType });
     }
@@ -139,10 +135,10 @@ class Listener {
     }, attempt.signal);
     const lose = (error: unknown) => relay.fail(this.#lost = error);
     const alive = () => {
-      this.#entry.trouble = undefined;
+      this.#entry.doubt(undefined);
       attempt.live();
     };
-    this.#entry.trouble = new Error("The engine has not accepted a heartbeat yet");
+    this.#entry.doubt(new Error("The engine has not accepted a heartbeat yet"));
     void heartbeat({
       clock,
       beat: async (heartbeatAt, signal) => {
@@ -158,18 +154,18 @@ class Listener {
         if (clock.now() - this.#sentAt >= overlapMs) relay.retire();
       },
       deaf: (error) => {
-        this.#entry.trouble = error;
+        this.#entry.doubt(error);
         if (!this.#trusted) return lose(error);
         this.#trusted = false;
         relay.renew();
       },
       forgotten: lose,
       refused: (error) => {
-        this.#entry.trouble = error;
+        this.#entry.doubt(error);
         if (doubt.judge("fatal", error) === "fatal") lose(error);
       },
       silent: (error) => {
-        this.#entry.trouble = error;
+        this.#entry.doubt(error);
       },
       needless: alive,
     }, attempt.signal);

@@ -45,6 +45,7 @@ export async function heartbeat(pulse: Pulse, signal: AbortSignal): Promise<void
     let nextMs = beatMs;
     try {
       await pulse.beat(timestampFromMs(Math.floor(begunAt)), signal);
+      if (signal.aborted) return; // What it proves is no more.
       acceptedAt = clock.now();
       pulse.accepted();
     } catch (error) {

@@ -6,6 +6,8 @@ import { encodeOutput } from "../json.ts";
 import type { Root } from "../root.ts";
 import { fullJitter } from "../streams/backoff.ts";
 import { isCaller } from "../streams/errors.ts";
+import { linked } from "../streams/signal.ts";
+import { saidOfSize } from "../streams/texts.ts";
 import { originOf } from "../streams/verdict.ts";
 import type { Reports } from "./action.ts";
 
@@ -14,9 +16,14 @@ import type { Reports } from "./action.ts";
  * lost on its way would leave the run waiting for its time-out. The engine takes the first ending it gets of an attempt
  * and ignores the rest, so sending twice does no harm.
  */
-export function reports(root: Root, message: AssignedAction, workerId: string, signal: AbortSignal): Reports {
+export function reports(root: Root, message: AssignedAction, workerId: string): Reports {
   const { actionId, jobId, jobRunId, retryCount, taskId, taskRunExternalId } = message;
-  const send = async (eventType: StepActionEventType, eventPayload: string, shouldNotRetry?: boolean) => {
+  const send = async (
+    eventType: StepActionEventType,
+    eventPayload: string,
+    signal: AbortSignal | undefined,
+    shouldNotRetry?: boolean,
+  ) => {
     const eventTimestamp = timestampFromMs(Math.floor(root.clock.now()));
     await insist(root, signal, (options) =>
       root.rpc(Dispatcher).sendStepActionEvent({
@@ -34,36 +41,50 @@ export function reports(root: Root, message: AssignedAction, workerId: string, s
       }, options));
   };
   return {
-    started: () => send(StepActionEventType.STEP_EVENT_TYPE_STARTED, ""),
-    completed: async (output) => send(StepActionEventType.STEP_EVENT_TYPE_COMPLETED, encodeOutput(output)),
-    failed: (error, { retry = true } = {}) =>
-      send(StepActionEventType.STEP_EVENT_TYPE_FAILED, failure(error), retry ? undefined : true),
+    started: ({ signal } = {}) => send(StepActionEventType.STEP_EVENT_TYPE_STARTED, "", signal),
+    completed: async (output, { signal } = {}) =>
+      send(StepActionEventType.STEP_EVENT_TYPE_COMPLETED, encodeOutput(output), signal),
+    failed: (error, { retry = true, signal } = {}) =>
+      send(StepActionEventType.STEP_EVENT_TYPE_FAILED, failure(error), signal, retry ? undefined : true),
   };
 }
 
 /** Makes a background call until it is answered with OK or with a word that no repetition changes. */
-async function insist(root: Root, signal: AbortSignal, call: Parameters<Root["background"]>[0]): Promise<void> {
+async function insist(
+  root: Root,
+  signal: AbortSignal | undefined,
+  call: Parameters<Root["background"]>[0],
+): Promise<void> {
   const { clock, random, doubt } = root;
   const backoff = fullJitter({ baseMs: 500, capMs: 10_000, random });
-  for (let failures = 1;; failures++) {
-    try {
-      await root.background(call, signal);
-      return;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (isFinal(error) || doubt.judge("transient", error) === "fatal") throw error;
-      await clock.sleep(backoff(failures), signal);
+  const life = linked(root.signal, signal);
+  try {
+    for (let failures = 1;; failures++) {
+      life.signal.throwIfAborted();
+      try {
+        await root.background(call, life.signal);
+        return;
+      } catch (error) {
+        life.signal.throwIfAborted();
+        if (isFinal(error) || doubt.judge("transient", error) === "fatal") throw error;
+        await clock.sleep(backoff(failures), life.signal);
+      }
     }
+  } finally {
+    life.abort();
   }
 }
 
-/** The engine knows the task no more, the report is more than it takes, or the caller's own code is at fault. */
+/**
+ * The engine does not know the task, or the report is more than it takes, or the caller's own code is at fault. All else
+ * passes: a proxy says Unimplemented, and in the engine's own way, while its routes change.
+ */
 function isFinal(error: unknown): boolean {
   if (isCaller(error)) return false; // A token function that fails now and then is a passing trouble.
   if (!(error instanceof ConnectError)) return true;
   switch (originOf(error)) {
     case "engine":
-      return error.code === Code.InvalidArgument || error.code === Code.Unimplemented || error.code === Code.NotFound;
+      return error.code === Code.InvalidArgument || (error.code === Code.ResourceExhausted && saidOfSize(error));
     case "local":
       return error.code === Code.ResourceExhausted;
     case "caller":

@@ -30,6 +30,11 @@ export function saidOfProtocol({ rawMessage }: ConnectError): boolean {
   );
 }
 
+/** A message that the peer will never take: it is larger than its limit. */
+export function saidOfSize({ rawMessage }: ConnectError): boolean {
+  return /message larger than max/.test(rawMessage);
+}
+
 /** What `fetch` says of a lost or unreachable peer; a TypeError is all that tells it from a mistake in an interceptor. */
 export function fetchFailed(cause: unknown): boolean {
   return cause instanceof TypeError &&

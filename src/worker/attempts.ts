@@ -56,7 +56,8 @@ export class Attempts {
       if (age(action) <= age(before.action)) return;
       this.#abort(before, "superseded");
     }
-    this.#drop((one) => one.taskId === action.taskId && age(one) <= age(action));
+    if (this.#waiting.some((one) => one.taskId === action.taskId && age(one) >= age(action))) return;
+    this.#drop((one) => one.taskId === action.taskId);
     if (this.#cancelled.delete(key(action))) return;
     if (this.#active < this.#slots) void this.#go(action);
     else this.#waiting.push(action);

@@ -85,18 +85,19 @@ export class Worker implements AsyncDisposable {
   async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { board } = this.#root;
     const reports = board.watch();
-    const undo = signal && onAbort(signal, () => void reports.return?.());
-    const over = this.#running?.then(() => reports.return?.(), () => reports.return?.());
+    const leave = () => void reports.return?.();
+    const undo = signal && onAbort(signal, leave);
+    const over = onAbort(this.#life.signal, leave);
     try {
       if (!this.health().ready) {
         for await (const _ of reports) if (this.health().ready) break;
       }
     } finally {
       undo?.();
+      over();
     }
     signal?.throwIfAborted();
     if (this.health().ready) return;
-    await over;
     await this.#running;
     throw new StreamError("closed", "The worker has stopped");
   }
@@ -157,25 +158,24 @@ export class Worker implements AsyncDisposable {
   /** One attempt, from its start to its report. A report that the engine will never take is logged, not thrown. */
   async #attempt(action: StartAction, signal: AbortSignal): Promise<void> {
     const lost = (error: unknown) => {
-      if (this.#root.signal.aborted) return;
+      if (signal.aborted || this.#root.signal.aborted) return;
       const { actionId: id, attempt, taskId } = action;
       this.#root.config.logger.error("The engine would not take a report", { actionId: id, taskId, attempt, error });
     };
     const task = this.#byAction.get(action.actionId);
     if (task === undefined) {
-      return action.failed(new Error(`This worker does not run ${action.actionId}`)).catch(lost);
+      return action.failed(new Error(`This worker does not run ${action.actionId}`), { signal }).catch(lost);
     }
-    action.started().catch(lost);
+    action.started({ signal }).catch(lost);
     let report: () => Promise<void>;
     try {
       const output = await task.run(action.input, contextOf(action, signal));
-      report = () => action.completed(output);
+      report = () => action.completed(output, { signal });
     } catch (error) {
-      report = () => action.failed(error);
+      report = () => action.failed(error, { signal });
     }
-    if (signal.aborted) return;
     // An output that JSON cannot carry, or that is more than the engine takes, is the task's failure.
-    await report().catch((error: unknown) => action.failed(error)).catch(lost);
+    await report().catch((error: unknown) => action.failed(error, { signal })).catch(lost);
   }
 
   async #stop({ graceMs = 10_000 }: StopOptions): Promise<void> {
