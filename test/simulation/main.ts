@@ -56,7 +56,7 @@ async function inParallel(from: number, seeds: number, jobs: number): Promise<nu
 }
 
 if (values.herd) {
-  console.log(await herd());
+  await herd(console.log);
 } else {
   const from = Number(values.from);
   const seeds = Number(values.seeds);
