@@ -201,7 +201,7 @@ export class Remote {
     call.request = request;
     const answer = this.#once.get(call.method)?.shift() ?? this.#always.get(call.method);
     const made: unknown = typeof answer === "function" ? await answer(call) : answer;
-    if (made instanceof Error) throw made;
+    if (made instanceof Error) throw call.refuse(made);
     return made === undefined ? usual : made as A; // Tests know what they answer.
   }
 }

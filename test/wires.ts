@@ -21,6 +21,8 @@ export class Call implements Seen {
   /** The message that it carried, once it was read. */
   request: object = {};
   over = false;
+  /** What the engine ended it with. */
+  protected said: unknown;
   readonly ended: Promise<void>;
   readonly #cut: Promise<never>;
   #fail: (error: unknown) => void = () => {};
@@ -47,6 +49,12 @@ export class Call implements Seen {
     this.end();
   }
 
+  /** The engine's own status; the protocol of Connect, in between, takes that header for its own. */
+  refuse(error: unknown): unknown {
+    this.said = error;
+    return error;
+  }
+
   /** Nobody waits for it any more. */
   end(): void {
     this.over = true;
@@ -62,8 +70,16 @@ export class Call implements Seen {
   }
 
   /** What the work comes to, unless it is cut. */
-  protected carry<V>(work: Promise<V>): Promise<V> {
-    return Promise.race([this.#cut, work]);
+  protected async carry<V>(work: Promise<V>): Promise<V> {
+    try {
+      return await Promise.race([this.#cut, work]);
+    } catch (error) {
+      const { said } = this;
+      if (said instanceof ConnectError && error instanceof ConnectError && said.code === error.code) {
+        for (const [key, value] of said.metadata) error.metadata.set(key, value);
+      }
+      throw error;
+    }
   }
 }
 
@@ -85,7 +101,7 @@ export class Wire extends Call {
   /** Ends with a status of the engine's own. */
   fail(error: unknown): void {
     this.#do(() => {
-      throw error;
+      throw this.refuse(error);
     });
   }
 
