@@ -127,6 +127,7 @@ export class Worker implements AsyncDisposable {
   async #run(signal: AbortSignal | undefined): Promise<void> {
     const undo = signal && onAbort(signal, () => void this.stop());
     try {
+      if (this.#stopping !== undefined) return await this.#stopping;
       for (const task of this.#tasks) {
         const request = definition(task, this.#root.config.namespace);
         await this.#root.call((options) => this.#root.rpc(AdminService).putWorkflow(request, options), {
