@@ -152,7 +152,14 @@ export class Root {
 
   #verdict(error: unknown): string {
     return judge(
-      { error, origin: originOf(error), wasLive: this.#kindsSeen.size > 0, heard: false, sent: !isUnsent(error) },
+      {
+        alone: false,
+        error,
+        heard: false,
+        origin: originOf(error),
+        sent: !isUnsent(error),
+        wasLive: this.#kindsSeen.size > 0,
+      },
       () => "transient",
     );
   }

@@ -4,6 +4,7 @@ import type { Connection } from "./gate.ts";
 import type { Policy } from "./options.ts";
 import { heeded, pushback } from "./pushback.ts";
 import type { StreamStatus } from "./status.ts";
+import type { Ending } from "./verdict.ts";
 
 /** What an attempt has proven by the time it ended. */
 export interface Proof {
@@ -76,12 +77,18 @@ export class Course<T> {
   }
 
   /** Counts the failure and waits as long as it asks for. @throws StreamError `unreachable` */
-  async wait(proof: Proof, error: unknown, doubt: boolean, signal: AbortSignal | undefined): Promise<void> {
-    const { backoff, clock, gate, setupAttempts } = this.#policy;
+  async wait(proof: Proof, ending: Ending, doubt: boolean, signal: AbortSignal | undefined): Promise<void> {
+    const { apart, backoff, clock, gate, setupAttempts } = this.#policy;
+    const { error } = ending;
     if (!this.#isIn && ++this.#setups >= setupAttempts) {
       throw this.failure("unreachable", `Not let in after ${this.#setups} attempts`, error);
     }
     const now = this.#endedAt = clock.now();
+    const apartMs = apart(ending);
+    if (apartMs !== undefined) {
+      this.tell({ state: "waiting", failures: this.#failures, delayMs: apartMs, error });
+      return await clock.sleep(apartMs, signal);
+    }
     const healthy = proof.wasSteady || (proof.heardAny && proof.livedMs >= this.#waitedMs);
     const pushbackMs = pushback(error, now);
     this.failedLast = !healthy;

@@ -26,6 +26,11 @@ export interface StreamOptions {
   readonly setupAttempts?: number | undefined;
   /** Decorates the usual verdict on an ending; asked once per ending. */
   readonly judge?: ((verdict: Verdict, ending: Ending) => Verdict | Promise<Verdict>) | undefined;
+  /**
+   * Tells endings that are no failure of the client's: how long to wait for each, in milliseconds, apart from all
+   * others. It is not counted, and the gate hears nothing of it. @default none is
+   */
+  readonly apart?: ((ending: Ending) => number | undefined) | undefined;
   /** Who made an error. @default originOf */
   readonly origin?: ((error: unknown) => Origin) | undefined;
   /** What the peer's own OK ends and Canceled mean. @default "transient": a stream that lives */
@@ -50,6 +55,7 @@ export interface Policy {
   readonly steadyMs: number;
   readonly setupAttempts: number;
   readonly judge: (verdict: Verdict, ending: Ending) => Verdict | Promise<Verdict>;
+  readonly apart: (ending: Ending) => number | undefined;
   readonly origin: (error: unknown) => Origin;
   readonly onEnd: OnEnd;
   readonly ready: Ready | undefined;
@@ -74,6 +80,7 @@ export function resolve(options: StreamOptions): Policy {
     steadyMs,
     setupAttempts,
     judge: options.judge ?? ((verdict) => verdict),
+    apart: options.apart ?? (() => undefined),
     origin: options.origin ?? originOf,
     onEnd: options.onEnd ?? (() => "transient"),
     ready: options.ready,

@@ -47,9 +47,10 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
       try {
         const { error } = yield* attempt(open, moments);
         signal?.throwIfAborted();
-        const { heardAny: heard, wasSent: sent } = moments;
+        const { connection, heardAny: heard, wasSent: sent } = moments;
         const origin = error === undefined ? "engine" : policy.origin(error);
-        const ending: Ending = { error, origin, heard, sent, wasLive: course.wasLive };
+        const alone = connection?.alive === true;
+        const ending: Ending = { alone, error, heard, origin, sent, wasLive: course.wasLive };
         const verdict = await unlessAborted(policy.judge(judge(ending, policy.onEnd), ending), signal);
         signal?.throwIfAborted();
         switch (verdict) {
@@ -62,7 +63,7 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
           case "suspect":
             course.suspect(error);
         }
-        await course.wait(moments, error, verdict === "doubt", signal);
+        await course.wait(moments, ending, verdict === "doubt", signal);
       } finally {
         moments.leave();
       }

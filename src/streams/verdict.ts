@@ -23,6 +23,8 @@ export interface Ending {
   readonly heard: boolean;
   /** Whether the request was sent in this attempt. */
   readonly sent: boolean;
+  /** Whether the stream ended alone: the connection it ran on lives on. */
+  readonly alone: boolean;
 }
 
 /** What the peer's own OK ends and Canceled mean: come back, or stop. */

@@ -7,7 +7,7 @@ import { assert, suite } from "../harness.ts";
 
 const test = suite("options");
 
-const ending = { error: undefined, origin: "engine", wasLive: false, heard: false, sent: true } as const;
+const ending = { alone: false, error: undefined, origin: "engine", wasLive: false, heard: false, sent: true } as const;
 
 test("every option has a default", () => {
   const policy = resolve({});

@@ -31,7 +31,7 @@ function local(code: Code, message: string): ConnectError {
 }
 
 function ending(error: unknown, rest: Partial<Ending> = {}): Ending {
-  return { error, origin: originOf(error), wasLive: false, heard: false, sent: true, ...rest };
+  return { alone: false, error, origin: originOf(error), wasLive: false, heard: false, sent: true, ...rest };
 }
 
 /** The verdict on an error before the stream was ever live, and after. */

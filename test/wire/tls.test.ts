@@ -39,7 +39,7 @@ async function failure(caller: Caller): Promise<{ error: ConnectError; code: unk
   const error = await rejects(caller.channel.ready(never, 1000), ConnectError);
   const cause = error.cause as { readonly code?: unknown } | undefined;
   const verdicts = [false, true].map((wasLive) =>
-    judge({ error, heard: false, origin: originOf(error), sent: false, wasLive }, () => "end")
+    judge({ alone: false, error, heard: false, origin: originOf(error), sent: false, wasLive }, () => "end")
   );
   assert.ok(isUnsent(error));
   assert.is(error.code, Code.Unavailable);

@@ -35,7 +35,7 @@ test.after.each(async () => {
 /** Words for what Connect made of it and what we make of that. */
 function verdict(error: unknown): string {
   if (error === undefined) return "ok";
-  return judge({ error, heard: false, origin: originOf(error), sent: true, wasLive: false }, () => "end");
+  return judge({ alone: false, error, heard: false, origin: originOf(error), sent: true, wasLive: false }, () => "end");
 }
 
 const html = { ":status": "200", "content-type": "text/html" };
