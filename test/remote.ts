@@ -46,6 +46,7 @@ export class Remote {
   #link: Link | undefined;
   #linked: (() => void)[] = [];
   #closed = false;
+  #address: ((signal: AbortSignal) => Promise<unknown>) | undefined;
   #ids = 0;
 
   constructor(clock: Clock) {
@@ -95,7 +96,8 @@ export class Remote {
   }
 
   /** The way of a client to this engine. */
-  channel(authorization: Authorization): Channel {
+  channel(authorization?: Authorization, address?: (signal: AbortSignal) => Promise<unknown>): Channel {
+    this.#address = address;
     const { unary, stream } = this.#transport(authorization);
     const connection = () => this.#link;
     return {
@@ -134,6 +136,7 @@ export class Remote {
     signal.throwIfAborted();
     if (this.#closed) throw new StreamError("closed", "The connection was closed");
     if (this.#link !== undefined) return this.#link;
+    await this.#address?.(signal);
     this.dialedAt.push(this.#clock.now());
     if (!this.listening) throw unreachable(Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" }));
     this.#link = new Link();
@@ -148,9 +151,9 @@ export class Remote {
     return this.#link;
   }
 
-  #transport(authorization: Authorization): Channel["transport"] {
+  #transport(authorization: Authorization | undefined): Channel["transport"] {
     const authorize: Interceptor = (next) => async (request) => {
-      request.header.set("authorization", await authorization(request.signal));
+      if (authorization) request.header.set("authorization", await authorization(request.signal));
       return await next(request);
     };
     const carry: Interceptor = (next) => async (request) => {

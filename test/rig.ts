@@ -36,7 +36,7 @@ export class Rig {
     // The longest of all waits, always: 2 s after the first failure of the connection, then 4, 8, 10, 10 …
     const random = () => 1;
     const config = resolveConfig({ token: secret, tls: false, clock, random, logger, ...options }, variables);
-    this.root = new Root(config, (authorization) => remote.channel(authorization));
+    this.root = new Root(config, (authorization) => remote.channel(authorization, config.address));
     this.client = new Client(this.root);
   }
 

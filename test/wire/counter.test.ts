@@ -144,8 +144,8 @@ async function http1Peer(random: () => number): Promise<Peer> {
 
 /** Sends over fetch what a transport has to send; Node wants to be told that a body that streams goes first. */
 const overFetch: UniversalClientFn = async ({ url, method, header: headers, body, signal = null }) => {
-  const parts: Uint8Array[] = [];
-  for await (const part of body ?? []) parts.push(part);
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  for await (const part of body ?? []) parts.push(new Uint8Array(part));
   const response = await fetch(url, { method, headers, body: new Blob(parts), signal });
   return universalClientResponseFromFetch(response);
 };
