@@ -17,7 +17,8 @@ export class Reader<T> {
   /** The next message; rejects with the signal's reason as soon as it aborts, whatever the iterator does. */
   next(): Promise<IteratorResult<T>> {
     return new Promise((resolve, reject) => {
-      if (this.#signal.aborted) return reject(this.#signal.reason);
+      // Asked in any case: a call of Connect's that has begun and is never read fails where nobody sees it.
+      if (this.#signal.aborted) reject(this.#signal.reason);
       this.#fail = reject;
       this.#iterator.next().then((read) => {
         if (read.done === true) this.#done = true;

@@ -81,6 +81,7 @@ async function* attempt<T>(open: Open<T>, moments: Moments<T>): AsyncGenerator<T
   let reader: Reader<T> | undefined;
   try {
     await moments.connect();
+    moments.signal.throwIfAborted();
     reader = new Reader(open(moments), moments.signal);
     const first = reader.next();
     moments.sent();

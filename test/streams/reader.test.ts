@@ -25,6 +25,18 @@ test("reads what the iterator says, to its end", async () => {
   assert.is(reads[2]?.done, true);
 });
 
+test("asks the iterator even after an abort: a call that nobody reads is a rejection that nobody handles", async () => {
+  const life = new AbortController();
+  life.abort(new Error("stop"));
+  const failing = Promise.reject(new Error("the call failed"));
+  const reader = new Reader(iterable<string>({ next: () => failing }), life.signal);
+
+  const asked = reader.next();
+
+  await rejects(asked, /stop/);
+  reader.release();
+});
+
 test("an abort is heard even by an iterator that does not heed it, with the signal's own reason", async () => {
   const life = new AbortController();
   const reader = new Reader(iterable<string>({ next: () => new Promise(() => {}) }), life.signal);

@@ -9,7 +9,7 @@ import type { Step } from "../../src/testing/script.ts";
 import { cut, hangUp, script } from "../../src/testing/script.ts";
 import { assert, rejects, suite } from "../harness.ts";
 
-const test = suite("apart");
+const test = suite("endings");
 
 /** Plays lines behind a gate that always waits its longest, until "done" comes. */
 async function play(options: StreamOptions, ...lines: readonly (readonly (string | Step)[])[]) {
@@ -67,6 +67,25 @@ test("who is not let in is still bounded", async () => {
   const error = await rejects(playing);
 
   assert.match(error.message, "Not let in after 2 attempts");
+});
+
+test("opens nothing when the caller left while the connection came about", async () => {
+  const clock = new VirtualClock();
+  const life = new AbortController();
+  let opened = 0;
+  const ready = () => {
+    life.abort(new Error("left"));
+    return Promise.resolve({ alive: true });
+  };
+  const stream = reconnect<string>(() => {
+    opened++;
+    return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error("the call failed")) }) };
+  }, { clock, ready, signal: life.signal });
+
+  const asked = stream.next();
+
+  await rejects(clock.drive(asked), /left/);
+  assert.is(opened, 0);
 });
 
 test.run();
