@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { Dispatcher } from "../gen/dispatcher/dispatcher_pb.ts";
 import { Client, createClient } from "../src/client.ts";
 import { resolveConfig } from "../src/config.ts";

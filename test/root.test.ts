@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Dispatcher } from "../gen/dispatcher/dispatcher_pb.ts";
 import type { CallPolicy } from "../src/root.ts";
-import { StreamError } from "../src/streams/mod.ts";
+import type { StreamError } from "../src/streams/mod.ts";
 import { assert, suite } from "./harness.ts";
 import { jwt } from "./jwt.ts";
 import { id, said } from "./remote.ts";

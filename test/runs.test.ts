@@ -1,4 +1,5 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import type { TriggerWorkflowRequest } from "../gen/v1/shared/trigger_pb.ts";
 import { RunStatus } from "../gen/v1/workflows_pb.ts";
 import { RunCancelledError, RunFailedError } from "../src/errors.ts";

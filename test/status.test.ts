@@ -47,7 +47,7 @@ test("tells every move of every stream, with its data", async () => {
     "results connecting 2",
     "results live 33000",
   ]);
-  const [cut] = status.heard.filter(({ state }) => state === "waiting");
+  const cut = status.heard.find(({ state }) => state === "waiting");
   assert.instance(cut?.state === "waiting" && cut.error, ConnectError);
   await rig.done();
   assert.is(status.fate.text.startsWith("ok"), true, "it ends with the client");

@@ -1,5 +1,6 @@
-import { Code, ConnectError } from "@connectrpc/connect";
-import { StreamError } from "../../src/streams/mod.ts";
+import type { ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
+import type { StreamError } from "../../src/streams/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
 import { cancel, Loop, Rig, start } from "../rig.ts";

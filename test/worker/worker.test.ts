@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { StepActionEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
 import type { CreateWorkflowVersionRequest } from "../../gen/v1/workflows_pb.ts";
-import { StreamError } from "../../src/streams/mod.ts";
+import type { StreamError } from "../../src/streams/mod.ts";
 import type { Context } from "../../src/worker/context.ts";
 import type { Task } from "../../src/worker/task.ts";
 import { task } from "../../src/worker/task.ts";
@@ -16,7 +16,7 @@ const test = suite("worker");
 class Work {
   readonly contexts: Context[] = [];
   readonly #ends: ((output: unknown) => void)[] = [];
-  readonly task: Task<unknown, unknown> = task({
+  readonly task: Task = task({
     name: "double",
     run: (_, context) => {
       this.contexts.push(context);
