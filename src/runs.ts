@@ -12,6 +12,7 @@ import { encodeInput } from "./json.ts";
 import type { Outcome } from "./listeners/outcome.ts";
 import type { Results } from "./listeners/results.ts";
 import type { Root } from "./root.ts";
+import { show } from "./show.ts";
 import { Pump } from "./streams/pump.ts";
 import { linked } from "./streams/signal.ts";
 import { LiveStream } from "./streams/stream.ts";
@@ -104,7 +105,7 @@ export class Runs {
 
   /** The runs in the order in which they settle, failures among them; ends after the last. */
   results(runIds: Iterable<string>, { signal }: WaitOptions = {}): LiveStream<SettledRun> {
-    const ids = [...new Set(runIds)].map((runId) => uuid(runId, "run id"));
+    const ids = [...new Set(list(runIds))];
     return new LiveStream((life) => this.#settled(ids, life), { owner: this.#root.signal, signal });
   }
 
@@ -129,8 +130,8 @@ export class Runs {
   }
 
   async #trigger(target: Task | string, input: unknown, options: TriggerOptions): Promise<RunRef<unknown>> {
-    const task = typeof target === "string" ? undefined : target.name;
-    const request = this.#request(task ?? named(target as string, "workflow name"), input, options);
+    const task = typeof target === "object" ? target?.name : undefined;
+    const request = this.#request(named(task ?? target, "workflow name"), input, options);
     const { workflowRunId: id } = await this.#root.call(
       (call) => this.#root.rpc(WorkflowService).triggerWorkflow(request, call),
       { signal: options.signal, idempotent: request.childKey !== undefined || request.childIndex !== undefined },
@@ -194,5 +195,7 @@ function toSettled(runId: string, outcome: Outcome): SettledRun {
 }
 
 function list(ids: string | Iterable<string>): string[] {
-  return (typeof ids === "string" ? [ids] : [...ids]).map((id) => uuid(id, "run id"));
+  if (typeof ids === "string") return [uuid(ids, "run id")];
+  if (typeof ids?.[Symbol.iterator] !== "function") throw new TypeError(`run ids must be a list, got ${show(ids)}`);
+  return Array.from(ids, (id) => uuid(id, "run id"));
 }

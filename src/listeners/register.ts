@@ -8,6 +8,7 @@ import {
 } from "../../gen/dispatcher/dispatcher_pb.ts";
 import { named } from "../ids.ts";
 import type { Root } from "../root.ts";
+import { show } from "../show.ts";
 
 /** Who registers, and for what. */
 export interface RegisterOptions {
@@ -31,18 +32,20 @@ export interface Registration {
 export function checkRegistration({ name, actions, slots = 100, labels = {} }: RegisterOptions): void {
   named(name, "worker name");
   for (const action of actions) {
-    if (!/^[^:\s]+(:[^:\s]+){1,2}$/.test(action)) {
-      throw new TypeError(`actions must be "service:verb", got ${JSON.stringify(action)}`);
+    if (typeof action !== "string" || !/^[^:\s]+(:[^:\s]+){1,2}$/.test(action)) {
+      throw new TypeError(`actions must be "service:verb", got ${show(action)}`);
     }
   }
   for (const [type, units] of Object.entries(slotConfig(slots))) {
     if (!Number.isSafeInteger(units) || units < 1) {
-      throw new RangeError(`slots must be whole and above 0, got ${units} for ${JSON.stringify(type)}`);
+      throw new RangeError(`slots must be whole and above 0, got ${show(units)} for ${JSON.stringify(type)}`);
     }
   }
   for (const [key, value] of Object.entries(labels)) {
-    if (typeof value === "number" && (!Number.isInteger(value) || Math.abs(value) >= 2 ** 31)) {
-      throw new RangeError(`labels must be texts or 32-bit whole numbers, got ${value} for ${JSON.stringify(key)}`);
+    if (typeof value !== "string" && (!Number.isInteger(value) || Math.abs(value) >= 2 ** 31)) {
+      throw new RangeError(
+        `labels must be texts or 32-bit whole numbers, got ${show(value)} for ${JSON.stringify(key)}`,
+      );
     }
   }
 }

@@ -5,6 +5,7 @@ import {
 } from "../../gen/v1/workflows_pb.ts";
 import { create } from "@bufbuild/protobuf";
 import { durationText, named, priority as checkPriority } from "../ids.ts";
+import { show } from "../show.ts";
 import type { Context } from "./context.ts";
 
 /** What a task is, and how the engine runs it. */
@@ -69,7 +70,7 @@ export function definition<I, O>(options: TaskOptions<I, O>, namespace: string):
   whole("retries", retries, 0);
   whole("slots", slots, 1);
   if (backoff !== undefined && !(backoff.factor > 0)) {
-    throw new RangeError(`backoff.factor must be above 0, got ${backoff.factor}`);
+    throw new RangeError(`backoff.factor must be above 0, got ${show(backoff.factor)}`);
   }
   if (priority !== undefined) checkPriority(priority);
   const step = create(CreateTaskOptsSchema, {
@@ -95,6 +96,6 @@ export function definition<I, O>(options: TaskOptions<I, O>, namespace: string):
 
 function whole(name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) {
-    throw new RangeError(`${name} must be a whole number from ${least} on, got ${value}`);
+    throw new RangeError(`${name} must be a whole number from ${least} on, got ${show(value)}`);
   }
 }

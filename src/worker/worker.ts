@@ -4,6 +4,7 @@ import type { Action, StartAction } from "../listeners/action.ts";
 import { actions } from "../listeners/actions.ts";
 import { checkRegistration, type RegisterOptions } from "../listeners/register.ts";
 import type { Root } from "../root.ts";
+import { show } from "../show.ts";
 import { after } from "../streams/clock.ts";
 import { StreamError } from "../streams/errors.ts";
 import { linked, onAbort } from "../streams/signal.ts";
@@ -63,6 +64,8 @@ export class Worker implements AsyncDisposable {
     if (this.#byAction.size < tasks.length) throw new TypeError("tasks must have names of their own, got one twice");
     this.#registration = { name, actions: [...this.#byAction.keys()], slots, labels };
     checkRegistration(this.#registration);
+    // Not by type of slot: what is no number would let nothing run, and nobody would be told.
+    if (typeof slots !== "number") throw new TypeError(`slots must be a number, got ${show(slots)}`);
     this.name = name;
     this.#root = root;
     this.#tasks = tasks;
