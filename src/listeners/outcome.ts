@@ -17,13 +17,13 @@ export type Outcome =
 export function fromEvent({ results, workflowRunId: runId }: WorkflowRunEvent): Outcome | undefined {
   if (results.length === 0) return undefined;
   const failures: RunFailure[] = [];
-  const outputs: Record<string, unknown> = {};
+  const outputs: (readonly [task: string, output: unknown])[] = [];
   for (const { error, output, taskName: task, taskRunExternalId: taskId } of results) {
     // Presence decides, not truth: a cancelled task has an error, and it is empty.
     if (error !== undefined) failures.push({ task, taskId, message: failureText(error) });
-    else outputs[task] = parse(output);
+    else outputs.push([task, parse(output)]);
   }
-  if (failures.length === 0) return { outputs };
+  if (failures.length === 0) return { outputs: Object.fromEntries(outputs) };
   return failures.some(({ message }) => message !== "") ? { error: new RunFailedError(runId, failures) } : undefined;
 }
 
@@ -31,14 +31,14 @@ export function fromEvent({ results, workflowRunId: runId }: WorkflowRunEvent): 
 export function fromDetails(runId: string, { done, status, taskRuns }: GetRunDetailsResponse): Outcome | undefined {
   if (!done) return undefined;
   const failures: RunFailure[] = [];
-  const outputs: Record<string, unknown> = {};
+  const outputs: (readonly [task: string, output: unknown])[] = [];
   for (const [task, { error, externalId: taskId, output, status: taskStatus }] of Object.entries(taskRuns)) {
     // By status: an error is there even for a success, and empty then.
-    if (taskStatus === RunStatus.COMPLETED) outputs[task] = parse(output && new TextDecoder().decode(output));
+    if (taskStatus === RunStatus.COMPLETED) outputs.push([task, parse(output && new TextDecoder().decode(output))]);
     else failures.push({ task, taskId, message: failureText(error ?? "") });
   }
   if (status === RunStatus.CANCELLED) return { error: new RunCancelledError(runId, failures) };
-  if (status === RunStatus.COMPLETED && failures.length === 0) return { outputs };
+  if (status === RunStatus.COMPLETED && failures.length === 0) return { outputs: Object.fromEntries(outputs) };
   return { error: new RunFailedError(runId, failures) };
 }
 
