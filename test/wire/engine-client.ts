@@ -1,10 +1,14 @@
 import { type CallOptions, type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import {
   AdminService,
   type AssignedAction,
   Dispatcher,
+  EventsService,
   StepActionEventType,
+  V1Dispatcher,
+  type WorkflowEvent,
   type WorkflowRunEvent,
   WorkflowService,
 } from "../../src/proto.ts";
@@ -29,6 +33,8 @@ export interface Plain {
   readonly dispatcher: Client<typeof Dispatcher>;
   readonly admin: Client<typeof AdminService>;
   readonly workflows: Client<typeof WorkflowService>;
+  readonly events: Client<typeof EventsService>;
+  readonly durable: Client<typeof V1Dispatcher>;
 }
 
 export function plain(engine: Pick<Engine, "hostPort" | "token">, token: string = engine.token): Plain {
@@ -41,6 +47,8 @@ export function plain(engine: Pick<Engine, "hostPort" | "token">, token: string 
     dispatcher: createClient(Dispatcher, transport),
     admin: createClient(AdminService, transport),
     workflows: createClient(WorkflowService, transport),
+    events: createClient(EventsService, transport),
+    durable: createClient(V1Dispatcher, transport),
   };
 }
 
@@ -154,6 +162,30 @@ export function put(
 export async function trigger(client: Plain, name: string, input: unknown = {}): Promise<string> {
   const { workflowRunId } = await client.workflows.triggerWorkflow({ name, input: JSON.stringify(input) });
   return workflowRunId;
+}
+
+/** Puts a chunk of a task. */
+export function chunk(client: Plain, taskRunExternalId: string, text: string | Uint8Array, index?: number) {
+  const message = typeof text === "string" ? new TextEncoder().encode(text) : text;
+  return client.events.putStreamEvent({
+    taskRunExternalId,
+    message: new Uint8Array(message),
+    createdAt: timestampFromMs(Date.now()),
+    ...(index === undefined ? {} : { eventIndex: BigInt(index) }),
+  });
+}
+
+/** Follows the events of a run, from the moment this resolves. */
+export async function follow(
+  client: Plain,
+  engine: Engine,
+  request: { workflowRunId?: string; additionalMetaKey?: string; additionalMetaValue?: string },
+): Promise<Reading<WorkflowEvent>> {
+  const open = engine.seen.open("SubscribeToWorkflowEvents");
+  const reading = read((options) => client.dispatcher.subscribeToWorkflowEvents(request, options));
+  await eventually(() => engine.seen.open("SubscribeToWorkflowEvents") > open);
+  await pause(20);
+  return reading;
 }
 
 /** Waits until something holds; the test's own limit ends a wait in vain. */

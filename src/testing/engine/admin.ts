@@ -8,10 +8,11 @@ import {
   type WorkflowService,
 } from "../../proto.ts";
 import type { Core } from "./core.ts";
+import { details, runStatus } from "./details.ts";
 import { isUuid, uuid } from "./ids.ts";
 import { parse } from "./json.ts";
 import { childMetadata, metadataIn, type Runs, type Trigger } from "./runs.ts";
-import type { Run, Task } from "./state.ts";
+import type { Task } from "./state.ts";
 import { putWorkflow } from "./workflows.ts";
 
 /** Definitions and runs. */
@@ -139,52 +140,6 @@ function select(core: Core, ids: readonly string[], filter: TasksFilter | undefi
   ).map((run) => run.id);
 }
 
-function details(core: Core, id: string) {
-  if (!isUuid(id)) throw new ConnectError(`invalid external id: ${id}`, Code.InvalidArgument);
-  const task = core.state.tasks.get(id.toLowerCase());
-  const run = core.state.runs.get(id.toLowerCase()) ?? task?.run;
-  if (run === undefined) throw new ConnectError("workflow run not found", Code.NotFound);
-  const bytes = new TextEncoder();
-  const taskRuns = [...run.tasks.values()].map((it) =>
-    [it.step.name, {
-      externalId: it.id,
-      readableId: it.step.name,
-      status: taskStatus(it),
-      // Before the whole run is final nothing is filled in; afterwards the error is there even when it is empty.
-      ...(run.finished ? { error: it.error ?? "", output: bytes.encode(it.output ?? "") } : {}),
-    }] as const
-  );
-  const status = runStatus(run);
-  return {
-    input: bytes.encode(run.input),
-    additionalMetadata: bytes.encode(JSON.stringify(run.metadata)),
-    status,
-    done: status !== RunStatus.QUEUED && status !== RunStatus.RUNNING && run.finished,
-    taskRuns: Object.fromEntries(taskRuns),
-  };
-}
-
 function statusName(status: RunStatus): string {
   return Object.entries(RunStatus).find(([, value]) => value === status)?.[0] ?? "";
-}
-
-/** While others of its run still go on, a task that has ended looks queued. */
-function taskStatus(task: Task): RunStatus {
-  if (task.state === "running") return RunStatus.RUNNING;
-  return task.run.finished ? endStatus(task) : RunStatus.QUEUED;
-}
-
-function endStatus(task: Task): RunStatus {
-  if (task.state === "failed") return RunStatus.FAILED;
-  if (task.state === "cancelled") return RunStatus.CANCELLED;
-  return RunStatus.COMPLETED;
-}
-
-function runStatus(run: Run): RunStatus {
-  const tasks = [...run.tasks.values()];
-  const statuses = new Set(tasks.map(taskStatus));
-  if (statuses.size === 1) return [...statuses][0]!;
-  if (statuses.has(RunStatus.FAILED)) return RunStatus.FAILED;
-  if (statuses.has(RunStatus.RUNNING) || statuses.has(RunStatus.QUEUED)) return RunStatus.RUNNING;
-  return statuses.has(RunStatus.CANCELLED) ? RunStatus.CANCELLED : RunStatus.COMPLETED;
 }

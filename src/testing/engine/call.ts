@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import type { ConnectError } from "@connectrpc/connect";
+import { type ConnectError, type ContextKey, createContextKey, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { grpcStatusOk, headerGrpcStatus, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { likeGrpcGo } from "./texts.ts";
@@ -15,6 +15,9 @@ const faulted: Error = new Error("A fault ended the stream");
 /** The reason a stream's signal carries when the client left. */
 const left: Error = new Error("The client left");
 
+/** Where a handler finds the call it serves. */
+export const callKey: ContextKey<Call | undefined> = createContextKey<Call | undefined>(undefined);
+
 /**
  * One call on the wire. Headers leave with the first message and not before; an ending without a message is one frame,
  * Trailers-Only. Connect's own adapter writes two frames there, and its handlers cannot be ended from outside.
@@ -24,6 +27,8 @@ export class Call {
   readonly method: string;
   readonly streaming: boolean;
   readonly authorization: string | undefined;
+  /** What a drain ends the call with; OK without it. */
+  drainError: ConnectError | undefined;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
   readonly #left = new AbortController();
@@ -63,6 +68,7 @@ export class Call {
       header: webHeaders(this.#headers),
       body: this.#body(),
       signal: this.#left.signal,
+      contextValues: createContextValues().set(callKey, this),
     });
     const body = response.body?.[Symbol.asyncIterator]();
     try {

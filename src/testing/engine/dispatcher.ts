@@ -2,6 +2,7 @@ import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@conn
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type AssignedAction, type Dispatcher, type StepActionEvent, StepActionEventType } from "../../proto.ts";
 import { onAbort } from "../../streams/signal.ts";
+import type { Bulletin } from "./bulletin.ts";
 import type { Core } from "./core.ts";
 import { Feed } from "./feed.ts";
 import { isUuid } from "./ids.ts";
@@ -10,13 +11,18 @@ import type { Runs } from "./runs.ts";
 import { drained, killed } from "./call.ts";
 import { ended, type Task, type Worker } from "./state.ts";
 import { duration } from "./timing.ts";
+import { subscribeToWorkflowEvents } from "./subscribers.ts";
 import { beat, findWorker, label, register, session, sessionOver } from "./workers.ts";
 
 /** What the engine calls itself. */
 const version = "v0.94.16";
 
 /** The worker's side of the engine. */
-export function dispatcher(core: Core, runs: Runs): Partial<ServiceImpl<typeof Dispatcher>> {
+export function dispatcher(
+  core: Core,
+  runs: Runs,
+  bulletin: Bulletin,
+): Partial<ServiceImpl<typeof Dispatcher>> {
   const { tenantId } = core;
 
   return {
@@ -91,6 +97,8 @@ export function dispatcher(core: Core, runs: Runs): Partial<ServiceImpl<typeof D
       if (deadlineMs !== undefined) runs.scheduler.arm(task, deadlineMs);
       return {};
     },
+
+    subscribeToWorkflowEvents: (request, context) => subscribeToWorkflowEvents(core, bulletin, request, context),
 
     subscribeToWorkflowRuns: (requests, context) => subscribeToWorkflowRuns(core, requests, context),
   };

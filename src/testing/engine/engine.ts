@@ -1,13 +1,15 @@
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import { AdminService, Dispatcher, WorkflowService } from "../../proto.ts";
+import { AdminService, Dispatcher, EventsService, WorkflowService } from "../../proto.ts";
 import { type Clock, systemClock } from "../../streams/clock.ts";
 import { seeded } from "../random.ts";
 import { admin, workflows } from "./admin.ts";
 import { Agenda } from "./agenda.ts";
+import { Bulletin } from "./bulletin.ts";
 import { type Call, drained } from "./call.ts";
 import { type Core, delayed } from "./core.ts";
 import { dispatcher } from "./dispatcher.ts";
+import { events } from "./events.ts";
 import { FaultBox, type Faults } from "./faults.ts";
 import { uuid } from "./ids.ts";
 import { Runs } from "./runs.ts";
@@ -92,6 +94,7 @@ class EmbeddedEngine implements Engine {
   readonly seen: SeenBook;
   readonly #core: Core;
   readonly #runs: Runs;
+  readonly #bulletin: Bulletin;
   readonly #server: Server;
   readonly #tokens = new Tokens();
   readonly #closing = new AbortController();
@@ -121,6 +124,7 @@ class EmbeddedEngine implements Engine {
       blindUntil: 0,
     };
     this.#runs = new Runs(this.#core);
+    this.#bulletin = new Bulletin(this.#core);
     this.#server = new Server({
       tls: options.tls,
       maxMessageBytes: this.#core.maxMessageBytes,
@@ -203,7 +207,8 @@ class EmbeddedEngine implements Engine {
   }
 
   #routes(router: ConnectRouter): void {
-    router.service(Dispatcher, dispatcher(this.#core, this.#runs));
+    router.service(Dispatcher, dispatcher(this.#core, this.#runs, this.#bulletin));
+    router.service(EventsService, events(this.#core, this.#bulletin));
     router.service(AdminService, admin(this.#core, this.#runs));
     router.service(WorkflowService, workflows(this.#core, this.#runs));
   }

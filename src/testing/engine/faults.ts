@@ -17,6 +17,14 @@ export interface Faults {
   emptyResults(count?: number): void;
   /** The next assigned attempts count as delivered and never leave, as if written into a dead connection. */
   lostStarts(count?: number): void;
+  /** The next chunks are answered OK and never published. */
+  loseStreamEvents(count?: number): void;
+  /** The next chunks are published twice. */
+  duplicateStreamEvents(count?: number): void;
+  /** Events that leave together leave backwards, the next so many times. */
+  reorderEvents(count?: number): void;
+  /** The next ends of runs are not told on event streams. */
+  loseHangups(count?: number): void;
   /** The next cancels go out twice. */
   duplicateCancel(count?: number): void;
   /** Every message of a stream waits this long before it leaves; 0 ends it. */
@@ -44,7 +52,16 @@ export interface Faults {
 }
 
 /** A fault of the next so many occasions. */
-export type Counted = "dropBeats" | "swallowFinished" | "emptyResults" | "lostStarts" | "duplicateCancel";
+export type Counted =
+  | "dropBeats"
+  | "swallowFinished"
+  | "emptyResults"
+  | "lostStarts"
+  | "duplicateCancel"
+  | "loseStreamEvents"
+  | "duplicateStreamEvents"
+  | "reorderEvents"
+  | "loseHangups";
 
 interface Failure {
   readonly method: string;
@@ -92,6 +109,22 @@ export class FaultBox implements Faults {
 
   duplicateCancel(count = 1): void {
     this.#counts.set("duplicateCancel", count);
+  }
+
+  loseStreamEvents(count = 1): void {
+    this.#counts.set("loseStreamEvents", count);
+  }
+
+  duplicateStreamEvents(count = 1): void {
+    this.#counts.set("duplicateStreamEvents", count);
+  }
+
+  reorderEvents(count = 1): void {
+    this.#counts.set("reorderEvents", count);
+  }
+
+  loseHangups(count = 1): void {
+    this.#counts.set("loseHangups", count);
   }
 
   delaySends(ms: number): void {

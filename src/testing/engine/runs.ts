@@ -25,7 +25,9 @@ export class Runs {
       undelivered: (task, attempt, error) => this.#undelivered(task, attempt, error),
       overdue: (task, attempt) => this.#overdue(task, attempt),
       unscheduled: (task, attempt) => {
-        if (task.attempt === attempt && task.state === "queued") this.#end(task, "cancelled", { error: "" });
+        if (task.attempt !== attempt || task.state !== "queued") return;
+        core.state.tell({ kind: "unscheduled", run: task.run, task, attempt });
+        this.#end(task, "cancelled", { error: "" });
       },
     });
   }
@@ -78,6 +80,7 @@ export class Runs {
     if (!counts(task, attempt)) return;
     const { step } = task;
     if (giveUp || task.appRetries >= step.retries) return this.#end(task, "failed", { error });
+    this.#core.state.tell({ kind: "faltered", run: task.run, task, attempt });
     this.scheduler.release(task);
     task.attempt++;
     task.appRetries++;
@@ -119,6 +122,7 @@ export class Runs {
     if (task.attempt !== attempt || task.state !== "running") return;
     this.#core.state.tell({ kind: "failed", run: task.run, task, attempt, payload: error });
     if (task.internalRetries >= maxInternalRetries) return this.#end(task, "failed", { error });
+    this.#core.state.tell({ kind: "faltered", run: task.run, task, attempt });
     this.scheduler.release(task);
     task.attempt++;
     task.internalRetries++;
@@ -163,13 +167,20 @@ export class Runs {
     if (parents.some((parent) => parent.state === "failed" || parent.state === "cancelled")) {
       this.#end(task, "cancelled", { error: "" });
     } else if (parents.every(opensTheWay)) {
-      this.scheduler.enqueue(task);
+      this.#queue(task);
     }
+  }
+
+  /** Only now the engine writes the task down; it calls that started. */
+  #queue(task: Task): void {
+    const { attempt, run } = task;
+    if (attempt === 0) this.#core.state.tell({ kind: "created", run, task, attempt });
+    this.scheduler.enqueue(task);
   }
 
   #advanceOnFailure(task: Task, tasks: readonly Task[]): void {
     const others = tasks.filter((other) => other !== task);
-    if (others.some((other) => other.state === "failed")) this.scheduler.enqueue(task);
+    if (others.some((other) => other.state === "failed")) this.#queue(task);
     else if (others.every(ended)) this.#end(task, "skipped", { output: '{"skipped":true}' });
   }
 }

@@ -39,7 +39,16 @@ export interface SeenStart {
   readonly lost: boolean;
 }
 
-/** What one shared stream was asked for, in order. */
+/** One chunk that a task put. */
+export interface SeenChunk {
+  readonly taskId: string;
+  readonly index: bigint | undefined;
+  /** Undefined for bytes that are no text. */
+  readonly text: string | undefined;
+  readonly atMs: number;
+}
+
+/** What one stream was asked for, in order: run ids, or the key and value of metadata with a colon between. */
 export interface SeenSubscription {
   readonly method: string;
   readonly openedMs: number;
@@ -57,6 +66,7 @@ export interface Seen {
   readonly beats: readonly SeenBeat[];
   readonly reports: readonly SeenReport[];
   readonly starts: readonly SeenStart[];
+  readonly chunks: readonly SeenChunk[];
   readonly subscriptions: readonly SeenSubscription[];
   /** Runs that were started. */
   readonly triggers: number;
@@ -76,6 +86,7 @@ export class SeenBook implements Seen {
   readonly beats: SeenBeat[] = [];
   readonly reports: SeenReport[] = [];
   readonly starts: Mutable<SeenStart>[] = [];
+  readonly chunks: SeenChunk[] = [];
   readonly subscriptions: SeenSubscription[] = [];
   triggers = 0;
 
@@ -134,7 +145,11 @@ export class SeenBook implements Seen {
     if (index >= 0) this.starts.splice(index, 1);
   }
 
-  /** Notes a shared stream; each run id it is asked for goes into the list. */
+  chunk({ id: taskId }: Task, index: bigint | undefined, text: string | undefined): void {
+    keep(this.chunks, { taskId, index, text, atMs: this.#now() });
+  }
+
+  /** Notes a stream; each run id it is asked for goes into the list. */
   subscribed(method: string): string[] {
     const runIds: string[] = [];
     keep(this.subscriptions, { method, openedMs: this.#now(), runIds });

@@ -97,7 +97,7 @@ export class Server {
   /** Ends every stream OK, says goodbye to every connection, refuses new ones; waits for unary calls, but not long. */
   async drain(late: Promise<unknown>): Promise<void> {
     this.#draining = true;
-    for (const call of this.streams()) call.end(undefined, drained);
+    for (const call of this.streams()) call.end(call.drainError, drained);
     this.#http?.close();
     // A session that is closed says GOAWAY 0, and lets its calls end and its last bytes out.
     const gone = [...this.#sessions].map((session) =>

@@ -121,7 +121,18 @@ export function ended(task: Task): boolean {
 
 /** Something that happened, for the streams that tell. */
 export interface Happening {
-  readonly kind: "started" | "completed" | "failed" | "cancelled" | "timed out" | "finished";
+  readonly kind:
+    | "created"
+    | "started"
+    | "completed"
+    | "failed"
+    /** The attempt that failed will be repeated. */
+    | "faltered"
+    | "cancelled"
+    /** No worker took the task in time. */
+    | "unscheduled"
+    | "timed out"
+    | "finished";
   readonly run: Run;
   /** Absent for the run as a whole. */
   readonly task?: Task;

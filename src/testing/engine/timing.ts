@@ -4,6 +4,16 @@ export interface EngineTiming {
   readonly assignMs: number;
   /** Between two looks of a result stream at its runs. @default 50 (1000) */
   readonly pollMs: number;
+  /** Between two looks of an event stream for a run that is not reported yet; there are ten. @default 50 (1000) */
+  readonly eventPollMs: number;
+  /** Between the start of a run and its appearance on the reporting side. @default 0 (up to 2000) */
+  readonly reportMs: number;
+  /** How long events are gathered before they leave together. @default 20 (the same) */
+  readonly flushMs: number;
+  /** How long chunks behind a gap in their indices are held back. @default 250 (5000) */
+  readonly gapMs: number;
+  /** After the end of an attempt, when the order of its chunks is forgotten. @default 100 (2000) */
+  readonly forgetMs: number;
   /** The grid on which time-outs, retries and silent workers are noticed. @default 20 (1000) */
   readonly housekeepingMs: number;
   /** A worker whose last heartbeat is older gets no work. @default 5000 (the same) */
@@ -35,6 +45,11 @@ export interface EngineTiming {
 export const defaultTiming: EngineTiming = {
   assignMs: 1,
   pollMs: 50,
+  eventPollMs: 50,
+  reportMs: 0,
+  flushMs: 20,
+  gapMs: 250,
+  forgetMs: 100,
   housekeepingMs: 20,
   heartbeatWindowMs: 5000,
   reassignMs: 30_000,
