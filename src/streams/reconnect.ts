@@ -1,6 +1,7 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { Attempt } from "./attempt.ts";
 import { Moments } from "./attempt.ts";
+import type { Proof } from "./course.ts";
 import { Course } from "./course.ts";
 import { isCaller } from "./errors.ts";
 import type { Policy, StreamOptions } from "./options.ts";
@@ -37,7 +38,10 @@ export function reconnect<T>(open: Open<T>, options: StreamOptions = {}): AsyncG
   return stay(open, resolve(options), options.signal);
 }
 
-/** The loop. What an ending means is a word; what the loop does about it is a switch. */
+/**
+ * The loop. What an ending means is a word; what the loop does about it is a switch. An attempt is read right here: each
+ * generator that a message passes would make it wait for a few turns more.
+ */
 async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | undefined): AsyncGenerator<T, void> {
   const course = new Course<T>(policy);
   try {
@@ -45,12 +49,26 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
       signal?.throwIfAborted();
       const moments = new Moments(course, policy, signal);
       try {
-        const { error } = yield* attempt(open, moments);
+        let reader: Reader<T> | undefined;
+        let error: unknown;
+        try {
+          await moments.connect();
+          moments.signal.throwIfAborted();
+          reader = new Reader(open(moments), moments.signal);
+          const first = reader.next();
+          moments.sent();
+          for (let read = await first; read.done !== true; read = await reader.next()) {
+            moments.heard(read.value);
+            yield read.value;
+          }
+        } catch (thrown) {
+          error = thrown ?? new TypeError(`The stream threw ${thrown}`);
+        } finally {
+          reader?.release();
+          moments.end();
+        }
         signal?.throwIfAborted();
-        const { connection, heardAny: heard, wasSent: sent } = moments;
-        const origin = error === undefined ? "engine" : policy.origin(error);
-        const alone = connection?.alive === true;
-        const ending: Ending = { alone, error, heard, origin, sent, wasLive: course.wasLive };
+        const ending = endingOf(moments, error, policy, course.wasLive);
         const verdict = await unlessAborted(policy.judge(judge(ending, policy.onEnd), ending), signal);
         signal?.throwIfAborted();
         switch (verdict) {
@@ -76,26 +94,11 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
   }
 }
 
-/** One attempt: yields its messages, returns how it ended, throws nothing. */
-async function* attempt<T>(open: Open<T>, moments: Moments<T>): AsyncGenerator<T, { readonly error: unknown }> {
-  let reader: Reader<T> | undefined;
-  try {
-    await moments.connect();
-    moments.signal.throwIfAborted();
-    reader = new Reader(open(moments), moments.signal);
-    const first = reader.next();
-    moments.sent();
-    for (let read = await first; read.done !== true; read = await reader.next()) {
-      moments.heard(read.value);
-      yield read.value;
-    }
-    return { error: undefined };
-  } catch (error) {
-    return { error: error ?? new TypeError(`The stream threw ${error}`) };
-  } finally {
-    reader?.release();
-    moments.end();
-  }
+/** How an attempt ended, as far as a verdict needs to know. */
+function endingOf(proof: Proof, error: unknown, policy: Policy, wasLive: boolean): Ending {
+  const { connection, heardAny: heard, wasSent: sent } = proof;
+  const origin = error === undefined ? "engine" : policy.origin(error);
+  return { alone: connection?.alive === true, error, heard, origin, sent, wasLive };
 }
 
 /** What the caller's own code threw, out of what Connect wrapped it in. */
