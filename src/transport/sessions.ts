@@ -62,7 +62,7 @@ export class Sessions {
     return this.connection ?? await this.#dials.do("dial", (flight) => this.#open(timeoutMs, flight), signal);
   };
 
-  /** Waits until somebody's dial succeeds. */
+  /** Waits until somebody's dial succeeds; dials only where a session that takes no new streams still has some. */
   up(signal: AbortSignal): Promise<Session> {
     return new Promise((resolve, reject) => {
       const { connection } = this;
@@ -78,6 +78,12 @@ export class Sessions {
         this.#waiting.delete(connected);
         reject(life.signal.reason);
       });
+      // A peer that asked us to leave is there, and while our streams live on the old session nobody else may dial.
+      if ([...this.#sessions].some(({ open }) => open > 0)) {
+        this.ready(life.signal, this.#options.connectTimeoutMs).catch(() => {
+          // The next dial, by whomever, may succeed.
+        });
+      }
     });
   }
 

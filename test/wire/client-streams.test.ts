@@ -133,6 +133,27 @@ test("a report whose answer is lost is made again, and the run completes once", 
   assert.equal(seen.reports.map(({ type }) => type).toSorted(), ["completed", "completed", "started", "started"]);
 });
 
+test(
+  "a report does not wait for a beat when the engine says GOAWAY and keeps its streams",
+  { limitMs: 10_000 },
+  async () => {
+    const { faults, seen } = stage.engine;
+    const client = stage.client();
+    await stage.worker(client, double);
+    const result = client.runs.run(double, { number: 4, afterMs: 100 });
+    await until(() => seen.reports.length === 1);
+
+    faults.goAway();
+    const saidAt = Date.now();
+    const { doubled } = await result;
+    const tookMs = Date.now() - saidAt;
+
+    assert.is(doubled, 8);
+    assert.is(seen.count("ListenV2"), 1);
+    assert.ok(tookMs < 2000, `${tookMs} ms`);
+  },
+);
+
 test("an early end of the stream is not taken for the run's", { limitMs: 10_000 }, async () => {
   const { faults, seen } = stage.engine;
   const client = stage.client();
