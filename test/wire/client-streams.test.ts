@@ -141,7 +141,7 @@ test(
     const client = stage.client();
     await stage.worker(client, double);
     const result = client.runs.run(double, { number: 4, afterMs: 100 });
-    await until(() => seen.reports.length === 1);
+    await until(() => seen.reports.length === 1 && seen.open("SubscribeToWorkflowRuns") === 1);
 
     faults.goAway();
     const saidAt = Date.now();
