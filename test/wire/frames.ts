@@ -25,8 +25,9 @@ export class FrameConnection {
   /** Ids of the calls that came, and of those the client reset, with the code. */
   readonly calls: number[] = [];
   readonly resets: Map<number, number> = new Map();
-  /** Ids of the calls that got headers. */
+  /** Ids of the calls that got headers, and of those that neither side has ended. */
   readonly answered: Set<number> = new Set();
+  readonly open: Set<number> = new Set();
   /** When PINGs came, in milliseconds. */
   readonly pings: number[] = [];
   /** How many bytes the client takes unasked: on a new stream, and on the connection. */
@@ -46,21 +47,25 @@ export class FrameConnection {
     });
     socket.once("close", () => {
       this.closed = true;
+      this.open.clear();
     });
     this.frame(type.settings, 0, 0);
   }
 
   headers(id: number, fields: Readonly<Record<string, string>>, end = false): void {
     this.answered.add(id);
+    if (end) this.open.delete(id);
     const block = Object.entries(fields).flatMap(([name, value]) => [0, ...text(name), ...text(value)]);
     this.frame(type.headers, endHeaders | (end ? endStream : 0), id, Uint8Array.from(block));
   }
 
   data(id: number, bytes: Uint8Array, end = false): void {
+    if (end) this.open.delete(id);
     this.frame(type.data, end ? endStream : 0, id, bytes);
   }
 
   reset(id: number, code: number): void {
+    this.open.delete(id);
     this.frame(type.reset, 0, id, words(code));
   }
 
@@ -97,8 +102,10 @@ export class FrameConnection {
     switch (kind) {
       case type.headers:
         this.calls.push(id);
+        this.open.add(id);
         return this.#call(this, id);
       case type.reset:
+        this.open.delete(id);
         this.resets.set(id, new DataView(payload.buffer).getUint32(0));
         return;
       case type.settings:
@@ -139,7 +146,7 @@ export async function frameServer(call: FrameCall): Promise<FrameServer> {
     for (const { socket } of connections) socket.destroy();
     await closed;
   };
-  const timer = setTimeout(close, 30_000);
+  const timer = setTimeout(() => void close(), 30_000);
   timer.unref();
   return { hostPort: `127.0.0.1:${port}`, connections, close };
 }
