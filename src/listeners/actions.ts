@@ -1,60 +1,23 @@
-import { Code, ConnectError } from "@connectrpc/connect";
-import type { AssignedAction } from "../../gen/dispatcher/dispatcher_pb.ts";
-import { Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
-import type { Entry } from "../board.ts";
-import { isRefusal } from "../doubt.ts";
 import { uuid } from "../ids.ts";
 import type { Root } from "../root.ts";
-import type { Attempt } from "../streams/attempt.ts";
-import { after } from "../streams/clock.ts";
-import type { Connection } from "../streams/gate.ts";
-import { reconnect } from "../streams/reconnect.ts";
 import { LiveStream } from "../streams/stream.ts";
-import type { Ending, Verdict } from "../streams/verdict.ts";
-import { originOf } from "../streams/verdict.ts";
 import type { Action } from "./action.ts";
-import { toAction } from "./action.ts";
-import { beatTimeoutMs, heartbeat } from "./heartbeat.ts";
-import type { RegisterOptions, Registration } from "./register.ts";
-import { checkRegistration, register } from "./register.ts";
-import { Relay } from "./relay.ts";
-import { reports } from "./reports.ts";
+import type { ActionsOptions } from "./listener.ts";
+import { Listener } from "./listener.ts";
+import { checkRegistration } from "./register.ts";
 
-/** Whose actions: those of a worker that is registered already, or of one that the stream registers by itself. */
-export type ActionsOptions =
-  & {
-    /** Ends the stream; the loop throws the signal's own reason. */
-    readonly signal?: AbortSignal | undefined;
-    /** Told each time the stream has registered a worker. */
-    readonly onRegistered?: ((registration: Registration) => void) | undefined;
-  }
-  & (
-    | { readonly workerId: string; readonly register?: undefined }
-    | { readonly register: RegisterOptions; readonly workerId?: undefined }
-  );
+export type { ActionsOptions } from "./listener.ts";
 
 /** From how many waiting actions on the log says so: slots should keep them far below. */
 const floodAt = 10_000;
-/** For how long an engine without ListenV2 is not asked for it again, in milliseconds. */
-const oldListenMs = 600_000;
-/** The longest that an idle stream goes without a second one beside it, in milliseconds: proxies forget idle streams. */
-const idleMs = 180_000;
-/** How long the older stream is read beside a newer one, in milliseconds: what was sent on it is on its way. */
-const overlapMs = 8000;
-/** What an engine says that cannot answer at the moment, and a proxy in its name: it proves no engine. */
-const unproven: readonly Code[] = [
-  Code.Unimplemented,
-  Code.Unavailable,
-  Code.DeadlineExceeded,
-  Code.ResourceExhausted,
-  Code.Canceled,
-];
 
 /**
  * The actions that the engine sends to a worker, with its heartbeats. Read while nobody asks, so a loop body may take
  * its time: the worker stays alive and hears cancels.
  *
- * What the engine sent into a wire that was already dead is lost with it: the engine does not repeat an action.
+ * What the engine sent into a wire that was already dead is lost with it: the engine does not repeat an action. With
+ * `register` such work is handed out again after 30 s: a stream that was cut comes back as a new worker, which keeps
+ * what runs, and lets the old one fall silent.
  *
  * @throws TypeError or RangeError at once, when the options make no sense
  */
@@ -69,172 +32,4 @@ export function actions(root: Root, options: ActionsOptions): LiveStream<Action>
       if (waiting % floodAt === 0) root.config.logger.warn("Actions wait for the loop", { stream: "actions", waiting });
     },
   });
-}
-
-/** One worker's ListenV2, from attempt to attempt. */
-class Listener {
-  readonly #root: Root;
-  readonly #options: ActionsOptions;
-  readonly #entry: Entry;
-  #workerId: string | undefined;
-  /** The error with which a heartbeat ended the attempt. */
-  #lost: unknown;
-  /** Whether a beat was accepted since the stream was last opened anew for one that was not. */
-  #trusted = true;
-  #sentAt = 0;
-  #heardAt = 0;
-  /** Whether the newest stream is the engine's old kind. */
-  #isOld = false;
-  /** Until when the engine is taken for one without ListenV2. */
-  #oldUntil = -Infinity;
-
-  constructor(root: Root, options: ActionsOptions) {
-    this.#root = root;
-    this.#options = options;
-    this.#workerId = options.workerId;
-    this.#entry = root.board.add("actions", options.workerId ?? options.register.name);
-  }
-
-  async *read(signal: AbortSignal): AsyncGenerator<Action, void> {
-    const messages = reconnect<AssignedAction>((attempt) => this.#open(attempt), {
-      ...this.#root.policy(this.#entry),
-      signal,
-      priority: 0,
-      ready: (attempt, timeoutMs) => this.#ready(attempt, timeoutMs),
-      judge: (verdict, ending) => this.#judge(verdict, ending, signal),
-    });
-    for await (const message of messages) {
-      this.#heardAt = this.#root.clock.now();
-      const action = toAction(message, this.#workerId ?? "", (one, workerId) => reports(this.#root, one, workerId));
-      if (action !== undefined) yield action;
-      else this.#root.config.logger.warn("An action of an unknown kind was left", { kind: message.actionType });
-    }
-  }
-
-  /** A connection that takes requests, and a worker that the engine knows. */
-  async #ready(signal: AbortSignal, timeoutMs: number): Promise<Connection | undefined> {
-    const connection = await this.#root.channel.ready(signal, timeoutMs);
-    const { onRegistered, register: options } = this.#options;
-    if (this.#workerId === undefined && options !== undefined) {
-      const registration = await register(this.#root, options, { signal, timeoutMs });
-      this.#entry.id = this.#workerId = registration.workerId;
-      onRegistered?.(registration);
-    }
-    return connection;
-  }
-
-  #open(attempt: Attempt<AssignedAction>): AsyncIterable<AssignedAction> {
-    const { channel, clock, doubt } = this.#root;
-    const workerId = this.#workerId ?? "";
-    const dispatcher = this.#root.rpc(Dispatcher);
-    const relay = new Relay<AssignedAction>((signal) => {
-      this.#sentAt = clock.now();
-      this.#isOld = clock.now() < this.#oldUntil;
-      const listen = this.#isOld ? dispatcher.listen : dispatcher.listenV2;
-      return listen({ workerId }, { signal, onHeader: attempt.live });
-    }, attempt.signal);
-    const lose = (error: unknown) => relay.fail(this.#lost = error);
-    const alive = () => {
-      this.#entry.doubt(undefined);
-      attempt.live();
-    };
-    this.#entry.doubt(new Error("The engine has not accepted a heartbeat yet"));
-    void heartbeat({
-      clock,
-      beat: async (heartbeatAt, signal) => {
-        // It beats while its stream is open: without a connection that one is only going away, and needs a successor.
-        await channel.ready(signal, beatTimeoutMs);
-        await dispatcher.heartbeat({ workerId, heartbeatAt }, { signal, timeoutMs: beatTimeoutMs });
-      },
-      sentAt: () => this.#sentAt,
-      accepted: () => {
-        this.#trusted = true;
-        doubt.accepted();
-        alive();
-        if (clock.now() - this.#sentAt >= overlapMs) relay.retire();
-      },
-      deaf: (error) => {
-        this.#entry.doubt(error);
-        if (!this.#trusted) return lose(error);
-        this.#trusted = false;
-        relay.renew();
-      },
-      forgotten: lose,
-      refused: (error) => {
-        this.#entry.doubt(error);
-        if (doubt.judge("fatal", error) === "fatal") lose(error);
-      },
-      silent: (error) => {
-        this.#entry.doubt(error);
-      },
-      needless: alive,
-    }, attempt.signal);
-    this.#keepFresh(relay, attempt.signal);
-    return relay;
-  }
-
-  /** Opens a second stream beside one that was idle for long, or old for long; when that one fails, the first stays. */
-  #keepFresh(relay: Relay<AssignedAction>, signal: AbortSignal): void {
-    const { clock, random } = this.#root;
-    const patienceMs = idleMs * (1 - 0.2 * random());
-    const due = () => this.#isOld ? this.#oldUntil : Math.max(this.#heardAt, this.#sentAt) + patienceMs;
-    after(clock, Math.max(overlapMs, due() - clock.now()), signal, () => {
-      if (due() <= clock.now() && relay.size === 1) {
-        const wasOld = this.#isOld;
-        relay.renew((error) => {
-          this.#isOld = wasOld;
-          if (isUnimplemented(error)) this.#oldUntil = clock.now() + oldListenMs;
-        });
-      }
-      this.#keepFresh(relay, signal);
-    });
-  }
-
-  /** The usual verdict, but for what only this stream can know. */
-  async #judge(verdict: Verdict, ending: Ending, signal: AbortSignal): Promise<Verdict> {
-    const { error, origin } = ending;
-    const lost = this.#lost !== undefined && error === this.#lost;
-    this.#lost = undefined;
-    const usual = this.#root.doubt.decorate(verdict, ending);
-    if (origin !== "engine" || !(error instanceof ConnectError) || isRefusal(error)) return usual;
-    switch (error.code) {
-      case Code.FailedPrecondition:
-        return lost ? "transient" : usual;
-      case Code.NotFound:
-        if (this.#options.register === undefined) return usual;
-        this.#workerId = undefined;
-        return "transient";
-      case Code.Unimplemented:
-        return this.#root.clock.now() < this.#oldUntil ? usual : await this.#fallBack(signal);
-      default:
-        return usual;
-    }
-  }
-
-  /**
-   * Proxies say Unimplemented too, and even in the engine's own way: only an engine that answers another call of the
-   * same service lacks this one. The call asked for does nothing, and is as old as the engine.
-   */
-  async #fallBack(signal: AbortSignal): Promise<Verdict> {
-    const { channel, clock } = this.#root;
-    try {
-      await channel.up(signal);
-      await this.#root.rpc(Dispatcher).putOverridesData({}, { signal, timeoutMs: beatTimeoutMs });
-    } catch (error) {
-      // Nobody of the engine's has answered: so nobody of the engine's has said Unimplemented.
-      if (!isAnswer(error)) return "transient";
-    }
-    this.#oldUntil = clock.now() + oldListenMs;
-    return "transient";
-  }
-}
-
-function isUnimplemented(error: unknown): boolean {
-  return error instanceof ConnectError && error.code === Code.Unimplemented;
-}
-
-/** Whether the engine itself looked at the call, and said what it thinks of it. */
-function isAnswer(error: unknown): boolean {
-  return error instanceof ConnectError && originOf(error) === "engine" && !isRefusal(error) &&
-    !unproven.includes(error.code);
 }

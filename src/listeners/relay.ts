@@ -43,6 +43,11 @@ export class Relay<T> implements AsyncIterable<T> {
     for (const call of this.#calls.splice(0, this.#calls.length - 1)) call.abort();
   }
 
+  /** Says something between what the calls say. */
+  put(message: T): void {
+    this.#pump.put(message);
+  }
+
   /** Ends the stream with an error of the owner's, and all calls with it. */
   fail(error: unknown): void {
     this.#pump.fail(error);

@@ -67,6 +67,7 @@ export class Results {
 
   #finished(event: WorkflowRunEvent): void {
     const { workflowRunId: runId } = event;
+    if (!this.#shared.has(runId)) return; // Whoever waited has left: nothing need be asked.
     try {
       const outcome = fromEvent(event);
       if (outcome !== undefined) this.#shared.settle(runId, outcome);

@@ -5,10 +5,9 @@ import { RunStatus } from "../../gen/v1/workflows_pb.ts";
 import type { Clock } from "../../src/streams/clock.ts";
 import type { Item, Wire } from "./network.ts";
 
-/** As the engine has them, in milliseconds; the execution time-out is shorter, so that a lost start is soon tried again. */
+/** As the engine has them, in milliseconds. No execution time-out brings lost work back before the simulation is over. */
 const schedulableMs = 5000;
 const silentMs = 30_000;
-const timeoutMs = 20_000;
 const pollMs = 1000;
 
 interface Worker {
@@ -24,8 +23,8 @@ export interface Run {
   state: "queued" | "assigned" | "done";
   attempt: number;
   worker: Worker | undefined;
-  assignedAt: number;
   output: string;
+  cancelled: boolean;
 }
 
 /** The engine's end of a stream. */
@@ -79,6 +78,8 @@ export class Engine {
   refusing = false;
   /** How many finished events will count as sent and never leave. */
   losing = 0;
+  /** Told of a run that is taken from a worker that fell silent. */
+  onTaken: (run: Run) => void = () => {};
   /** How many finished events will leave twice. */
   doubling = 0;
   readonly runs = new Map<string, Run>();
@@ -101,7 +102,7 @@ export class Engine {
 
   trigger(): Run {
     const id = this.uuid();
-    const run: Run = { id, state: "queued", attempt: 0, worker: undefined, assignedAt: 0, output: "" };
+    const run: Run = { id, state: "queued", attempt: 0, worker: undefined, output: "", cancelled: false };
     this.runs.set(id, run);
     return run;
   }
@@ -142,6 +143,12 @@ export class Engine {
       case "SendStepActionEvent":
         this.#report(request as unknown as StepActionEvent); // The only shape that is sent.
         return {};
+      case "ReleaseSlot": {
+        const run = this.runs.get(String(request["taskRunExternalId"]));
+        if (run?.state !== "assigned") throw status(Code.NotFound, "task run not found");
+        run.worker = undefined;
+        return {};
+      }
       case "GetRunDetails":
         return this.#details(String(request["externalId"]));
       default:
@@ -183,8 +190,10 @@ export class Engine {
     if (worker.streams.size === 0 && this.#random() < 0.5) worker.active = false;
   }
 
-  /** Cancels a run's attempt at whoever runs it; the run stays for the next attempt. */
+  /** Cancels a run, and says so to the worker that it is assigned to, if there is one. */
   cancel(run: Run): void {
+    run.state = "done";
+    run.cancelled = true;
     for (const stream of run.worker?.streams ?? []) stream.send(action(run, ActionType.CANCEL_STEP_RUN));
   }
 
@@ -201,7 +210,8 @@ export class Engine {
   #tick(now: number): void {
     for (const run of this.runs.values()) {
       const { worker } = run;
-      if (run.state === "assigned" && (now - run.assignedAt > timeoutMs || now - worker!.beatAt > silentMs)) {
+      if (run.state === "assigned" && worker !== undefined && now - worker.beatAt > silentMs) {
+        this.onTaken(run);
         run.state = "queued";
         run.attempt++;
       }
@@ -218,7 +228,7 @@ export class Engine {
         run.attempt++; // Nobody there to send it to: an internal retry.
         continue;
       }
-      Object.assign(run, { state: "assigned", worker, assignedAt: now });
+      Object.assign(run, { state: "assigned", worker });
       return stream.send(action(run, ActionType.START_STEP_RUN));
     }
   }
@@ -253,9 +263,10 @@ export class Engine {
     const run = this.runs.get(id);
     if (run === undefined) throw status(Code.NotFound, "workflow run not found");
     const done = run.state === "done";
+    const ended = run.cancelled ? RunStatus.CANCELLED : RunStatus.COMPLETED;
     const task = {
       externalId: id,
-      status: done ? RunStatus.COMPLETED : RunStatus.RUNNING,
+      status: done ? ended : RunStatus.RUNNING,
       readableId: "work",
       ...(done && { output: new TextEncoder().encode(run.output) }),
     };
@@ -263,8 +274,9 @@ export class Engine {
   }
 }
 
-function finished({ id, output }: Run): unknown {
-  return { workflowRunId: id, results: [{ taskRunExternalId: id, taskName: "work", jobRunId: id, output }] };
+function finished({ cancelled, id, output }: Run): unknown {
+  const result = cancelled ? { error: "" } : { output };
+  return { workflowRunId: id, results: [{ taskRunExternalId: id, taskName: "work", jobRunId: id, ...result }] };
 }
 
 function action({ attempt, id }: Run, actionType: ActionType): unknown {

@@ -1,6 +1,7 @@
 import type { Client } from "../../src/client.ts";
 import { Client as RealClient } from "../../src/client.ts";
 import { resolveConfig } from "../../src/config.ts";
+import { RunCancelledError } from "../../src/errors.ts";
 import type { StartAction } from "../../src/listeners/action.ts";
 import { Root } from "../../src/root.ts";
 import { StreamError } from "../../src/streams/errors.ts";
@@ -23,6 +24,8 @@ export interface Outcome {
 
 /** How long after the storm everybody must have an answer, in milliseconds. */
 const calmMs = 240_000;
+/** How long a client that is connected again has to keep the engine from taking what it runs, in milliseconds. */
+const backMs = 25_000;
 /** How long a worker may be deaf and not say so, in milliseconds. */
 const deafMs = 20_000;
 /** How often in any minute two streams may be opened, however they are treated. */
@@ -57,12 +60,21 @@ class Play {
   #vanish = false;
   #lyingSince: number | undefined;
   #wasIn = false;
+  /** Since when calls pass. */
+  #passingSince: number | undefined;
+  readonly #executing = new Set<string>();
+  readonly #abandoned = new Set<string>();
 
   constructor(seed: number) {
     const random = this.#random = seeded(seed ^ 0x5eed);
     const { clock } = this;
     this.#engine = new Engine(clock, random);
     this.#network = new Network(clock, random, this.#engine);
+    this.#engine.onTaken = (run) => {
+      const isBack = this.#passingSince !== undefined && clock.now() - this.#passingSince > backMs;
+      const key = `${run.id} ${run.attempt}`;
+      if (isBack && this.#executing.has(key) && !this.#abandoned.has(key)) this.#found(`${key} was taken while it ran`);
+    };
     const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
     const config = resolveConfig({
       clock,
@@ -125,7 +137,11 @@ class Play {
           if (action.kind === "cancel") this.#cancelled.add(`${action.taskId} ${action.attempt}`);
           else void this.#execute(action);
           if (clock.now() < this.#slowUntil) await clock.sleep(5000);
-          if (this.#vanish) break;
+          if (this.#vanish) {
+            // Nobody says any more that these run, so the engine may take them.
+            for (const key of this.#executing) this.#abandoned.add(key);
+            break;
+          }
         }
       } catch (error) {
         this.#found(`the worker's loop threw ${error}`);
@@ -136,12 +152,17 @@ class Play {
   }
 
   async #execute(action: StartAction): Promise<void> {
+    const key = `${action.taskId} ${action.attempt}`;
+    if (this.#executing.has(key)) this.#found(`attempt ${key} was begun twice`);
+    this.#executing.add(key);
     try {
       await this.clock.sleep(this.#workMs.get(action.taskId) ?? 0);
-      if (this.#cancelled.has(`${action.taskId} ${action.attempt}`)) return;
+      if (this.#cancelled.has(key)) return;
       await action.completed({ id: action.taskId });
     } catch (error) {
       if (!this.#over.signal.aborted) this.#found(`a report threw ${error}`);
+    } finally {
+      this.#executing.delete(key);
     }
   }
 
@@ -156,7 +177,8 @@ class Play {
       waiter.settled++;
       // Whoever waits to be let in is told when nobody answers; whoever was in stays in.
       const early = error instanceof StreamError && error.code === "unreachable" && !this.#wasIn;
-      if (!waiter.aborted && !early) this.#found(`the wait for ${run.id} threw ${error}`);
+      const cancelled = error instanceof RunCancelledError && run.cancelled;
+      if (!waiter.aborted && !early && !cancelled) this.#found(`the wait for ${run.id} threw ${error}`);
     });
   }
 
@@ -165,6 +187,10 @@ class Play {
     const { clock } = this;
     while (!this.#over.signal.aborted) {
       await clock.sleep(1000);
+      const { current, refusing, silent } = this.#network;
+      const passes = current?.alive === true && !current.isHeld && !refusing && !silent && this.#engine.isUp &&
+        !this.#engine.dropping && !this.#engine.refusing && clock.now() >= this.#tokenAwayUntil;
+      this.#passingSince = passes ? this.#passingSince ?? clock.now() : undefined;
       this.#wasIn ||= this.#client.health().streams.some(({ state, stream }) =>
         stream === "results" && state === "live"
       );
@@ -253,6 +279,7 @@ class Play {
       case "jump":
         // Whoever does not run cannot say that it is deaf.
         if (this.#lyingSince !== undefined) this.#lyingSince += event.forMs;
+        this.#passingSince = undefined;
         return this.clock.jump(event.forMs);
     }
   }

@@ -1,0 +1,101 @@
+import { create } from "@bufbuild/protobuf";
+import type { CallOptions } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { AssignedAction } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { ActionType, AssignedActionSchema, Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { AdminService } from "../../gen/v1/workflows_pb.ts";
+import type { Root } from "../root.ts";
+import { after } from "../streams/clock.ts";
+import type { Action, StartAction } from "./action.ts";
+
+/** How often the engine is asked what became of work that it sends no cancels for, in milliseconds. */
+const askMs = 10_000;
+
+/** An attempt that runs here. */
+interface Running {
+  readonly runId: string;
+  readonly attempt: number;
+  /** Whether the engine no longer counts it as any worker's: nobody takes it away, and nobody cancels it. */
+  released: boolean;
+}
+
+/**
+ * What runs here, as the engine sees it: started, and neither reported nor cancelled yet. A worker that has to leave its
+ * id lets the engine release the slots of what runs. Measured against the engine: released work is not handed out again
+ * when the old id falls silent, and its result is taken; but a cancel of it is sent to nobody, so here it is asked for.
+ */
+export class Work {
+  readonly #root: Root;
+  /** By task: of each only the newest attempt runs. */
+  readonly #running = new Map<string, Running>();
+
+  constructor(root: Root) {
+    this.#root = root;
+  }
+
+  /** Keeps account of an action; returns it with reports that do. */
+  follow(action: Action): Action {
+    const { attempt, kind, runId, taskId } = action;
+    if (kind === "cancel") {
+      this.#ended(taskId, attempt);
+      return action;
+    }
+    this.#running.set(taskId, { attempt, runId, released: false });
+    const over = <T>(report: Promise<T>): Promise<T> => report.finally(() => this.#ended(taskId, attempt));
+    const reports: Pick<StartAction, "completed" | "failed"> = {
+      completed: (output, options) => over(action.completed(output, options)),
+      failed: (error, options) => over(action.failed(error, options)),
+    };
+    return { ...action, ...reports };
+  }
+
+  /** Has the slots of all that runs released; false when the engine cannot, and the id must stay. */
+  async leave(call: CallOptions): Promise<boolean> {
+    const leaving = [...this.#running].filter(([, { released }]) => !released);
+    const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
+    return left.every((one) => one);
+  }
+
+  /** Tells of released attempts that ended in the engine, until the signal aborts. */
+  watch(tell: (cancel: AssignedAction) => void, signal: AbortSignal): void {
+    after(this.#root.clock, askMs, signal, () => {
+      for (const [taskId, running] of this.#running) {
+        if (running.released) void this.#ask(taskId, running, tell, signal);
+      }
+      this.watch(tell, signal);
+    });
+  }
+
+  #ended(taskId: string, attempt: number): void {
+    const running = this.#running.get(taskId);
+    if (running !== undefined && running.attempt <= attempt) this.#running.delete(taskId);
+  }
+
+  async #release(taskId: string, running: Running, call: CallOptions): Promise<boolean> {
+    try {
+      await this.#root.rpc(Dispatcher).releaseSlot({ taskRunExternalId: taskId }, call);
+    } catch (error) {
+      if (!(error instanceof ConnectError)) throw error;
+      if (error.code === Code.Unimplemented) return false;
+      // Not found: the attempt is over, and its worker's id of no use to it.
+      if (error.code !== Code.NotFound) throw error;
+    }
+    running.released = true;
+    return true;
+  }
+
+  async #ask(taskId: string, running: Running, tell: (cancel: AssignedAction) => void, signal: AbortSignal) {
+    try {
+      const { done } = await this.#root.background(
+        (options) => this.#root.rpc(AdminService).getRunDetails({ externalId: taskId }, options),
+        signal,
+      );
+      if (!done || this.#running.get(taskId) !== running) return;
+    } catch {
+      return; // Asked again soon.
+    }
+    const { attempt: retryCount, runId: workflowRunId } = running;
+    const actionType = ActionType.CANCEL_STEP_RUN;
+    tell(create(AssignedActionSchema, { actionType, taskRunExternalId: taskId, workflowRunId, retryCount }));
+  }
+}
