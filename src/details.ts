@@ -51,7 +51,7 @@ export function toDetails({ additionalMetadata, done, input, status, taskRuns }:
     status: word(status),
     done,
     input: input.length > 0 ? decode(text(input)) : undefined,
-    metadata: additionalMetadata.length > 0 ? JSON.parse(text(additionalMetadata)) : {},
+    metadata: additionalMetadata.length > 0 ? decode(text(additionalMetadata)) : {},
     tasks: Object.fromEntries(tasks),
   };
 }

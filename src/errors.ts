@@ -107,10 +107,15 @@ function named({ option, variable }: Setting): string {
 function told(failures: readonly RunFailure[]): string {
   const first = failures.find(({ message }) => message !== "");
   if (first === undefined) return "";
-  const line = first.message.trimStart().split(/[\r\n]/, 1)[0] ?? "";
   const more = failures.length - 1;
   const rest = more === 0 ? "" : ` (and ${more} more ${more === 1 ? "task" : "tasks"})`;
-  return `: task ${first.task}: ${line.length > 300 ? `${line.slice(0, 300)}…` : line}${rest}`;
+  return `: task ${line(first.task, 100)}: ${line(first.message, 300)}${rest}`;
+}
+
+/** The first line of a text, or as much of it as a message bears. */
+function line(text: string, longest: number): string {
+  const first = text.trimStart().split(/[\r\n]/, 1)[0] ?? "";
+  return first.length > longest ? `${first.slice(0, longest)}…` : first;
 }
 
 function mark(error: Error, brand: symbol): void {

@@ -93,6 +93,11 @@ export class Subscriptions<K, V, Request, Message> {
     return this.#entries.size;
   }
 
+  /** Whether somebody waits for a key. */
+  has(key: K): boolean {
+    return this.#entries.has(key);
+  }
+
   /** Whether a stream is up that carries the registered keys. */
   get connected(): boolean {
     return this.#isIn;

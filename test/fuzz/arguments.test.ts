@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { task } from "../../src/worker/task.ts";
 import { assert, suite } from "../harness.ts";
 import { id } from "../remote.ts";
@@ -11,7 +11,7 @@ const test = suite("fuzz arguments");
 /** An error that says what was wrong, and no more than fits on a few lines. */
 function assertClear(error: unknown, said: RegExp): void {
   assert.ok(error instanceof TypeError || error instanceof RangeError, `threw ${fc.stringify(error)}`);
-  const { message } = error as Error;
+  const { message } = error;
   assert.match(message, said);
   assert.ok(message.length < 400, `${message.length} characters`);
   assert.not.match(message, /[\r\n]/);
@@ -19,14 +19,20 @@ function assertClear(error: unknown, said: RegExp): void {
 }
 
 /** What a call made of a wrong argument; whatever it made, the engine must not have heard of it. */
-function refused(values: fc.Arbitrary<unknown>, count: number, said: RegExp, call: (rig: Rig, value: any) => unknown) { // Wrong on purpose.
+async function refused(
+  values: fc.Arbitrary<unknown>,
+  count: number,
+  said: RegExp,
+  call: (rig: Rig, value: never) => unknown,
+): Promise<void> {
   const rig = new Rig();
-  return holds(count, values, async (value) => {
-    const { error } = await ended(() => call(rig, value));
+  await holds(count, values, async (value) => {
+    const { error } = await ended(() => call(rig, value as never)); // Wrong on purpose.
 
     assertClear(error, said);
     assert.is(rig.remote.calls.length + rig.remote.wires.length + rig.remote.dialedAt.length, 0, "it was sent");
-  }).finally(() => rig.done());
+  });
+  await rig.done();
 }
 
 const isName = (value: unknown) => typeof value === "string" && /^[A-Za-z0-9._-]+$/.test(value);

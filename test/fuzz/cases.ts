@@ -1,6 +1,6 @@
 import process from "node:process";
 import { inspect } from "node:util";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { base64url, jwt } from "../jwt.ts";
 
 const own = process.env["COPPICE_SEED"];
@@ -34,7 +34,7 @@ export async function holds<T>(
   });
   if (!checked.failed) return;
   const { counterexample, errorInstance } = checked;
-  const why = errorInstance instanceof Error ? errorInstance.message : String(errorInstance ?? "interrupted");
+  const why = errorInstance instanceof Error ? errorInstance.message : fc.stringify(errorInstance ?? "interrupted");
   throw new Error(`COPPICE_SEED=${seed}: ${why}; for ${cut(fc.stringify(counterexample?.[0]))}`, {
     cause: errorInstance,
   });

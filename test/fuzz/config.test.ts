@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { channelOf } from "../../src/channel.ts";
 import type { ClientOptions } from "../../src/config.ts";
 import { loadTls, resolveConfig } from "../../src/config.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { resolveConfig } from "../../src/config.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { claims } from "../../src/token.ts";

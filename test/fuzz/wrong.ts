@@ -1,4 +1,5 @@
-import fc from "fast-check";
+import { Code } from "@connectrpc/connect";
+import * as fc from "fast-check";
 import { hush, token } from "./cases.ts";
 
 /** Texts that break parsers: every kind of character, lone halves, controls, and more than anybody expects. */
@@ -64,6 +65,11 @@ export const bytes: fc.Arbitrary<Uint8Array<ArrayBuffer>> = fc.oneof(
   json.map((one) => new TextEncoder().encode(one)),
 );
 
+/** The codes that there are. */
+export const code: fc.Arbitrary<Code> = fc.constantFrom(
+  ...Object.values(Code).filter((one): one is Code => typeof one === "number"),
+);
+
 /** Values of every type; none is what anybody asked for, but by accident. */
 export const anything: fc.Arbitrary<unknown> = fc.oneof(
   fc.anything({ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true, withTypedArray: true }),
@@ -90,7 +96,7 @@ export const anything: fc.Arbitrary<unknown> = fc.oneof(
   ),
 );
 
-const hex = fc.string({ unit: fc.constantFrom(..."0123456789abcdefABCDEF"), minLength: 12, maxLength: 12 });
+const hex = fc.string({ unit: fc.constantFrom(...Array.from("0123456789abcdefABCDEF")), minLength: 12, maxLength: 12 });
 
 /** Ids that are none, and some that nearly are. */
 export const wrongId: fc.Arbitrary<unknown> = fc.oneof(
