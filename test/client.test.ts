@@ -112,6 +112,27 @@ test("the client's own signal closes it, also one that aborted before", async ()
   await early.done();
 });
 
+test("a closed client holds on to no signal of its caller's", async () => {
+  const life = new AbortController();
+  let listening = 0;
+  const { signal } = life;
+  const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+  Object.assign(signal, {
+    addEventListener: (...args: Parameters<typeof add>) => (listening++, add(...args)),
+    removeEventListener: (...args: Parameters<typeof remove>) => (listening--, remove(...args)),
+  });
+  const rig = new Rig({ signal });
+  void new Fate(rig.client.runs.result(id(7), { signal }));
+  void new Loop(rig.client.actions({ workerId: id(1), signal }));
+  void new Fate(rig.client.runs.details(id(7), { signal }));
+  await rig.pass(1000);
+  assert.ok(listening > 0);
+
+  await rig.done();
+
+  assert.is(listening, 0);
+});
+
 test("L11: after the close every wait, call and loop is over at once", async () => {
   const rig = new Rig();
   const { client } = rig;
@@ -257,12 +278,13 @@ test("a transport of the caller's carries every call and stream, with the token 
   await clock.pass(1000);
 
   remote.wire("listenV2").say(start(3));
+  await clock.pass(0);
   remote.kill();
   await clock.pass(5000);
   remote.wire("listenV2").say(start(4));
   remote.wire("subscribeToWorkflowRuns").say(finished(7, { output: "{}" }));
   await clock.pass(0);
-  assert.equal(loop.heard.map(({ workerId }) => workerId), [id(1)]);
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(3), id(4)]);
   assert.is(result.text, `ok {"double":{}}`);
   assert.equal(new Set([...remote.calls, ...remote.wires].map(({ authorization }) => authorization)).size, 1);
   assert.is(remote.calls[0]?.authorization, `Bearer ${secret}`);

@@ -527,6 +527,25 @@ test("an engine that goes away after the start is waited for, however long it ta
   await rig.done();
 });
 
+test("whoever asks for actions after any stream of them was live is in, whatever it takes", async () => {
+  const rig = new Rig();
+  const first = rig.client.actions({ workerId: id(1) });
+  void new Loop(first);
+  await rig.pass(11_000);
+  await rig.clock.drive(first.close());
+  rig.remote.listening = false;
+  rig.remote.kill();
+
+  const second = new Loop(rig.client.actions({ workerId: id(2) }));
+  await rig.pass(600_000);
+  assert.is(second.fate.text, "pending");
+  rig.remote.listening = true;
+  await rig.pass(10_000);
+
+  assert.is(rig.client.health().ready, true);
+  await rig.done();
+});
+
 test("a quota that is used up at registration is tried five times, and then told", async () => {
   const rig = new Rig();
   rig.remote.always("register", said(Code.ResourceExhausted));
@@ -587,6 +606,22 @@ test("R15: a stream that is not idle is not renewed", async () => {
 
   assert.is(loop.heard.length, 10);
   assert.is(rig.remote.wires.length, 1);
+  await rig.done();
+});
+
+test("R15: an old stream that ends beside its renewal ends nothing", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(144_000);
+  const [old, renewed] = rig.remote.opened("listenV2");
+
+  old?.fail(said(Code.Unavailable));
+  await rig.pass(100);
+  renewed?.say(start(1));
+  await rig.pass(0);
+
+  assert.is(loop.heard.length, 1);
+  assert.equal([rig.lines, rig.remote.wires.length], [[], 2]);
   await rig.done();
 });
 

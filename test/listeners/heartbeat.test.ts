@@ -1,5 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
+import { heartbeat } from "../../src/listeners/heartbeat.ts";
+import { VirtualClock } from "../../src/testing/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { jwt } from "../jwt.ts";
 import { id, said } from "../remote.ts";
@@ -93,14 +95,14 @@ test("R10: from the second refusal on the stream waits with the gate, until a be
   const opened = streams(rig);
   rig.remote.always("heartbeat");
   await rig.pass(60_000);
-  const settled = streams(rig).length;
+  rig.remote.calls.length = 0;
   rig.remote.next("heartbeat", said(Code.FailedPrecondition));
   await rig.pass(4000);
 
   assert.equal(opened.slice(0, 2), [0, 32_000], "one at once");
   // Each later one is given the 4 s that a beat may overtake it by, then waits 2 s, 4 s, 8 s …
   assert.equal(opened.slice(2), [38_000, 46_000, 58_000, 72_000, 86_000]);
-  assert.is(streams(rig).length, settled + 1, "trusted again: at once");
+  assert.is(streams(rig).at(-1), beats(rig)[0], "trusted again: at once");
   assert.is(loop.fate.text, "pending");
   await rig.done();
 });
@@ -221,6 +223,20 @@ test("R3: beats that are refused for ten minutes in a row are believed", async (
   await rig.done();
 });
 
+test("R3: one beat that is taken starts the ten minutes anew", async () => {
+  const { rig, loop } = await listening();
+
+  for (let n = 0; n < 3; n++) {
+    rig.remote.always("heartbeat", said(Code.Unauthenticated));
+    await rig.pass(400_000);
+    rig.remote.always("heartbeat");
+    await rig.pass(4000);
+  }
+
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
 test("R3: a beat that is refused with a token that has run out is believed at once", async () => {
   const rig = new Rig({ token: jwt({ sub: id(9), grpc_broadcast_address: "engine:7070", exp: startMs / 1000 + 35 }) });
   const loop = new Loop(rig.client.actions({ workerId: id(1) })).fate;
@@ -233,6 +249,31 @@ test("R3: a beat that is refused with a token that has run out is believed at on
 
   assert.is(loop.text, "refused");
   await rig.done();
+});
+
+test("a beat that is answered after its stream was lost proves nothing", async () => {
+  const clock = new VirtualClock();
+  const life = new AbortController();
+  const told: string[] = [];
+  const tell = (word: string) => () => void told.push(word);
+  let answer = () => {};
+  const beating = heartbeat({
+    clock,
+    beat: () => new Promise<void>((resolve) => answer = resolve),
+    sentAt: () => 0,
+    accepted: tell("accepted"),
+    deaf: tell("deaf"),
+    forgotten: tell("forgotten"),
+    refused: tell("refused"),
+    silent: tell("silent"),
+    needless: tell("needless"),
+  }, life.signal);
+
+  life.abort();
+  answer();
+  await clock.drive(beating);
+
+  assert.equal([told, clock.asleep], [[], 0]);
 });
 
 test("beats end with their stream", async () => {

@@ -429,13 +429,17 @@ test("R27: no more than five are asked for a second, the least recently asked fi
 });
 
 test("R27: nothing is asked while the engine is away", async () => {
-  const { rig, fates } = await waiting(7);
+  const { rig, fates } = await waiting(...Array.from({ length: 20 }, (_, n) => n + 1));
   rig.remote.listening = false;
   rig.remote.kill();
 
   await rig.pass(600_000);
-
   assert.equal(rig.remote.asked("getRunDetails"), []);
+  rig.remote.listening = true;
+  await rig.pass(15_000);
+
+  const bySecond = Map.groupBy(rig.remote.asked("getRunDetails"), ({ at }) => at);
+  assert.equal([...bySecond.values()].map(({ length }) => length), [5, 5, 5, 5], "no flood when it is back");
   assert.is(fates[0]?.text, "pending");
   await rig.done();
 });

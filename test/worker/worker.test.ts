@@ -326,19 +326,33 @@ test("R12: stop lets work finish and report, then unsubscribes, then closes the 
   await say(rig, start(2));
   assert.equal([worker.health().ready, stopping.text], [false, "pending"]);
   assert.is(rig.remote.asked("heartbeat").length, 3);
+  let wasOpen = false;
   rig.remote.next("unsubscribe", async () => {
     await rig.clock.sleep(1000);
-    assert.is(rig.remote.wire("listenV2").over, false);
+    wasOpen = !rig.remote.wire("listenV2").over;
   });
   work.end(0, { late: true });
   await rig.pass(0);
   assert.is(rig.remote.asked("unsubscribe").length, 1);
   await rig.pass(1000);
 
-  assert.equal([stopping.text, fate.text], ["ok undefined", "ok undefined"]);
+  assert.equal([stopping.text, fate.text, wasOpen], ["ok undefined", "ok undefined", true]);
   assert.equal(told(rig), ["STARTED 1.0", `COMPLETED 1.0 {"late":true}`]);
   assert.equal(Object(rig.remote.asked("unsubscribe")[0]?.request).workerId, id(1));
   assert.equal([rig.remote.underWay, rig.clock.asleep], [[], 0]);
+  await rig.done();
+});
+
+test("R12: what waits for a slot when the worker stops is not started any more", async () => {
+  const { rig, work, worker } = await working({ slots: 1 });
+  await say(rig, start(1), start(2));
+
+  const stopping = new Fate(worker.stop());
+  await rig.pass(100);
+  work.end(0);
+  await rig.pass(100);
+
+  assert.equal([work.contexts.length, stopping.text], [1, "ok undefined"]);
   await rig.done();
 });
 
