@@ -19,7 +19,7 @@ export function cancelAction(task: Task, tenantId: string): AssignedAction {
 }
 
 function common({ run, step, ...task }: Task, tenantId: string) {
-  const { parent, workflow } = run;
+  const { event, parent, workflow } = run;
   return {
     tenantId,
     workflowRunId: run.id,
@@ -36,6 +36,7 @@ function common({ run, step, ...task }: Task, tenantId: string) {
     workflowId: workflow.id,
     workflowVersionId: workflow.versionId,
     ...(step.durable ? { durableTaskInvocationCount: task.invocations } : {}),
+    ...(event === undefined ? {} : { triggeringEventExternalId: event.id, triggeringEventKey: event.key }),
     ...(parent === undefined ? {} : { parentWorkflowRunId: parent.taskId }),
     ...(parent?.index === undefined ? {} : { childWorkflowIndex: parent.index }),
     ...(parent?.key === undefined ? {} : { childWorkflowKey: parent.key }),

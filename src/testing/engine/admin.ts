@@ -1,18 +1,12 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import {
-  type AdminService,
-  RunStatus,
-  type TasksFilter,
-  type TriggerWorkflowRequest,
-  type WorkflowService,
-} from "../../proto.ts";
+import { type AdminService, RunStatus, type TasksFilter, type WorkflowService } from "../../proto.ts";
 import type { Core } from "./core.ts";
 import { details, runStatus } from "./details.ts";
-import { isUuid, uuid } from "./ids.ts";
-import { parse } from "./json.ts";
-import { childMetadata, metadataIn, type Runs, type Trigger } from "./runs.ts";
+import { isUuid } from "./ids.ts";
+import { metadataIn, type Runs } from "./runs.ts";
 import type { Task } from "./state.ts";
+import { checkPriority, start, startAll, startChecked } from "./triggers.ts";
 import { putWorkflow } from "./workflows.ts";
 
 /** Definitions and runs. */
@@ -63,54 +57,9 @@ export function workflows(core: Core, runs: Runs): Partial<ServiceImpl<typeof Wo
     },
 
     bulkTriggerWorkflow({ workflows: requests }) {
-      for (const request of requests) checkTrigger(request);
-      return { workflowRunIds: requests.map((request) => startChecked(core, runs, request)) };
+      return { workflowRunIds: startAll(core, runs, requests) };
     },
   };
-}
-
-function startChecked(core: Core, runs: Runs, request: TriggerWorkflowRequest): string {
-  checkTrigger(request);
-  const { name, input, priority, additionalMetadata, parentTaskRunExternalId } = request;
-  const own = metadataIn(additionalMetadata ?? "");
-  if (parentTaskRunExternalId === undefined) {
-    return start(core, runs, name, { input, metadata: own, priority, parent: undefined });
-  }
-  const parent = core.state.tasks.get(parentTaskRunExternalId.toLowerCase());
-  if (parent === undefined) throw new ConnectError("parent task not found", Code.NotFound);
-  return start(core, runs, name, {
-    input,
-    metadata: childMetadata(own, parent),
-    priority,
-    parent: { taskId: parent.id, index: request.childIndex, key: request.childKey },
-  });
-}
-
-/** Starts a run. For an unknown workflow the real engine answers with an id that never comes into being. */
-function start(core: Core, runs: Runs, name: string, trigger: Trigger): string {
-  const workflow = core.state.workflows.get(name);
-  core.seen.triggers++;
-  if (workflow !== undefined) return runs.start(workflow, trigger).id;
-  if (core.unknownWorkflows === "phantom") return uuid(core.random);
-  throw new ConnectError(`workflow names not found: ${name}`, Code.InvalidArgument);
-}
-
-function checkTrigger(request: TriggerWorkflowRequest): void {
-  for (const [name, text] of [["Input", request.input], ["AdditionalMetadata", request.additionalMetadata]]) {
-    if (text !== undefined && text !== "" && parse(text) === undefined) {
-      throw new ConnectError(`Invalid request: ${name} must be valid JSON`, Code.InvalidArgument);
-    }
-  }
-  checkPriority(request.priority);
-  for (const id of [request.parentTaskRunExternalId, request.desiredWorkerId]) {
-    if (id !== undefined && !isUuid(id)) throw new ConnectError(`invalid id: ${id}`, Code.InvalidArgument);
-  }
-}
-
-function checkPriority(priority: number | undefined): void {
-  if (priority !== undefined && (priority < 1 || priority > 3)) {
-    throw new ConnectError("Invalid request: Priority must be between 1 and 3", Code.InvalidArgument);
-  }
 }
 
 function tasksOf(core: Core, id: string): Task[] {

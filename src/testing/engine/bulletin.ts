@@ -31,9 +31,10 @@ export class Bulletin {
   }
 
   #flush(): void {
-    const batch = this.#pending.toSorted(inOrder);
+    const ordered = this.#pending.toSorted(inOrder);
     this.#pending = [];
-    if (batch.length > 1 && this.#core.faults.take("reorderEvents")) batch.reverse().sort(endLast);
+    const backwards = ordered.length > 1 && this.#core.faults.take("reorderEvents");
+    const batch = backwards ? ordered.toReversed().toSorted(endLast) : ordered;
     for (const news of batch) for (const reader of this.#readers) reader(news);
   }
 }

@@ -1,9 +1,10 @@
 import type { Clock } from "../../streams/clock.ts";
 import type { Agenda } from "./agenda.ts";
-import type { FaultBox } from "./faults.ts";
+import type { FaultBox } from "./fault-box.ts";
 import type { SeenBook } from "./seen.ts";
 import type { State } from "./state.ts";
 import type { EngineTiming } from "./timing.ts";
+import type { UserEvents } from "./user-events.ts";
 
 /** What every part of the engine shares. */
 export interface Core {
@@ -15,6 +16,9 @@ export interface Core {
   readonly state: State;
   readonly faults: FaultBox;
   readonly seen: SeenBook;
+  readonly userEvents: UserEvents;
+  /** Dies of something the engine stumbles over. */
+  readonly crash: () => void;
   readonly maxMessageBytes: number;
   readonly unknownWorkflows: "phantom" | "refuse";
   /** Aborts when the engine is closed for good. */

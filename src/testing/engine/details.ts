@@ -16,6 +16,7 @@ export function details(core: Core, id: string) {
       externalId: it.id,
       readableId: it.step.name,
       status: taskStatus(it),
+      isEvicted: it.state === "evicted",
       // Before the whole run is final nothing is filled in; afterwards the error is there even when it is empty.
       ...(run.finished ? { error: it.error ?? "", output: bytes.encode(it.output ?? "") } : {}),
     }] as const
@@ -26,6 +27,7 @@ export function details(core: Core, id: string) {
     additionalMetadata: bytes.encode(JSON.stringify(run.metadata)),
     status,
     done: status !== RunStatus.QUEUED && status !== RunStatus.RUNNING && run.finished,
+    isEvicted: [...run.tasks.values()].some((it) => it.state === "evicted"),
     taskRuns: Object.fromEntries(taskRuns),
   };
 }
@@ -40,9 +42,9 @@ export function runStatus(run: Run): RunStatus {
   return statuses.has(RunStatus.CANCELLED) ? RunStatus.CANCELLED : RunStatus.COMPLETED;
 }
 
-/** While others of its run still go on, a task that has ended looks queued. */
+/** While others of its run still go on, a task that has ended looks queued; one that was evicted looks as if it ran. */
 function taskStatus(task: Task): RunStatus {
-  if (task.state === "running") return RunStatus.RUNNING;
+  if (task.state === "running" || task.state === "evicted") return RunStatus.RUNNING;
   return task.run.finished ? endStatus(task) : RunStatus.QUEUED;
 }
 

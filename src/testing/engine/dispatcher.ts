@@ -4,6 +4,7 @@ import { type AssignedAction, type Dispatcher, type StepActionEvent, StepActionE
 import { onAbort } from "../../streams/signal.ts";
 import type { Bulletin } from "./bulletin.ts";
 import type { Core } from "./core.ts";
+import type { Durable } from "./durable.ts";
 import { Feed } from "./feed.ts";
 import { isUuid } from "./ids.ts";
 import { subscribeToWorkflowRuns } from "./results.ts";
@@ -22,6 +23,7 @@ export function dispatcher(
   core: Core,
   runs: Runs,
   bulletin: Bulletin,
+  durable: Durable,
 ): Partial<ServiceImpl<typeof Dispatcher>> {
   const { tenantId } = core;
 
@@ -72,9 +74,16 @@ export function dispatcher(
       for (const item of items) {
         if (!isUuid(item.taskRunExternalId)) throw malformed(item.taskRunExternalId);
         if (!core.state.tasks.has(item.taskRunExternalId)) continue;
-        report(core, runs, { ...item, workerId, eventType });
+        report(core, runs, { ...item, workerId, eventType }, true);
       }
       return { tenantId, workerId };
+    },
+
+    restoreEvictedTask({ taskRunExternalId }) {
+      if (!isUuid(taskRunExternalId)) throw new Error("a malformed id, which the engine does not map to a code");
+      const task = core.state.tasks.get(taskRunExternalId.toLowerCase());
+      if (task !== undefined) durable.restore(task);
+      return { requeued: true };
     },
 
     putOverridesData() {
@@ -181,22 +190,22 @@ type Report = Pick<
 >;
 
 /** Takes a report; OK means that it arrived, not that it changed anything. */
-function report(core: Core, runs: Runs, event: Report): void {
+function report(core: Core, runs: Runs, event: Report, batch = false): void {
   const { taskRunExternalId, eventType, eventPayload } = event;
   if (!isUuid(taskRunExternalId)) throw malformed(taskRunExternalId);
   const task = core.state.tasks.get(taskRunExternalId.toLowerCase());
   if (task === undefined) throw new ConnectError(`task ${taskRunExternalId} not found`, Code.InvalidArgument);
   const attempt = event.retryCount ?? task.attempt;
-  core.seen.reported(task.id, attempt, eventType, event.workerId, eventPayload);
+  core.seen.reported(task, attempt, eventType, event.workerId, eventPayload);
   switch (eventType) {
     case StepActionEventType.STEP_EVENT_TYPE_STARTED:
       return runs.started(task, attempt);
     case StepActionEventType.STEP_EVENT_TYPE_ACKNOWLEDGED:
       return;
     case StepActionEventType.STEP_EVENT_TYPE_COMPLETED:
-      return runs.completed(task, attempt, eventPayload);
+      return runs.completed(task, attempt, eventPayload, batch);
     case StepActionEventType.STEP_EVENT_TYPE_FAILED:
-      return runs.failed(task, attempt, errorText(eventPayload), event.shouldNotRetry ?? false);
+      return runs.failed(task, attempt, errorText(eventPayload), event.shouldNotRetry ?? false, batch);
     case StepActionEventType.STEP_EVENT_TYPE_CANCELLED:
       if (attempt === task.attempt) runs.cancel(task);
       return;

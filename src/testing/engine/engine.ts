@@ -1,6 +1,6 @@
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
-import { AdminService, Dispatcher, EventsService, WorkflowService } from "../../proto.ts";
+import { AdminService, Dispatcher, EventsService, V1Dispatcher, WorkflowService } from "../../proto.ts";
 import { type Clock, systemClock } from "../../streams/clock.ts";
 import { seeded } from "../random.ts";
 import { admin, workflows } from "./admin.ts";
@@ -9,14 +9,18 @@ import { Bulletin } from "./bulletin.ts";
 import { type Call, drained } from "./call.ts";
 import { type Core, delayed } from "./core.ts";
 import { dispatcher } from "./dispatcher.ts";
+import { Durable } from "./durable.ts";
 import { events } from "./events.ts";
-import { FaultBox, type Faults } from "./faults.ts";
+import { FaultBox } from "./fault-box.ts";
+import type { Faults } from "./faults.ts";
 import { uuid } from "./ids.ts";
 import { Runs } from "./runs.ts";
 import { type Seen, SeenBook } from "./seen.ts";
 import { Server, type ServerTls } from "./server.ts";
 import { State } from "./state.ts";
 import { defaultTiming, type EngineTiming } from "./timing.ts";
+import { UserEvents } from "./user-events.ts";
+import { v1Dispatcher } from "./v1-dispatcher.ts";
 import { mint, Tokens } from "./token.ts";
 
 /** How an embedded engine is started; everything may be left out. */
@@ -95,6 +99,7 @@ class EmbeddedEngine implements Engine {
   readonly #core: Core;
   readonly #runs: Runs;
   readonly #bulletin: Bulletin;
+  readonly #durable: Durable;
   readonly #server: Server;
   readonly #tokens = new Tokens();
   readonly #closing = new AbortController();
@@ -117,6 +122,8 @@ class EmbeddedEngine implements Engine {
       state: new State(options.keepRuns ?? 10_000),
       faults: this.faults,
       seen: this.seen,
+      userEvents: new UserEvents(),
+      crash: () => void this.kill(),
       maxMessageBytes: options.maxMessageBytes ?? 4 * 1024 * 1024,
       unknownWorkflows: options.unknownWorkflows ?? "phantom",
       closing: this.#closing.signal,
@@ -125,6 +132,7 @@ class EmbeddedEngine implements Engine {
     };
     this.#runs = new Runs(this.#core);
     this.#bulletin = new Bulletin(this.#core);
+    this.#durable = new Durable(this.#core, this.#runs);
     this.#server = new Server({
       tls: options.tls,
       maxMessageBytes: this.#core.maxMessageBytes,
@@ -184,6 +192,7 @@ class EmbeddedEngine implements Engine {
     await this.#drain;
     const core = this.#core;
     for (const worker of core.state.workers.values()) worker.sessions.clear();
+    this.#durable.forget();
     core.dispatcherId = uuid(core.random);
     core.blindUntil = this.#crashed ? core.clock.now() + core.timing.blindMs : 0;
     this.#crashed = false;
@@ -207,8 +216,9 @@ class EmbeddedEngine implements Engine {
   }
 
   #routes(router: ConnectRouter): void {
-    router.service(Dispatcher, dispatcher(this.#core, this.#runs, this.#bulletin));
-    router.service(EventsService, events(this.#core, this.#bulletin));
+    router.service(Dispatcher, dispatcher(this.#core, this.#runs, this.#bulletin, this.#durable));
+    router.service(V1Dispatcher, v1Dispatcher(this.#core, this.#runs, this.#durable));
+    router.service(EventsService, events(this.#core, this.#runs, this.#bulletin));
     router.service(AdminService, admin(this.#core, this.#runs));
     router.service(WorkflowService, workflows(this.#core, this.#runs));
   }

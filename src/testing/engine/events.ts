@@ -1,7 +1,10 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import {
+  type EventSchema,
   type EventsService,
+  type PushEventRequest,
   type PutStreamEventRequest,
   ResourceEventType,
   ResourceType,
@@ -10,12 +13,43 @@ import {
 } from "../../proto.ts";
 import type { Bulletin } from "./bulletin.ts";
 import type { Core } from "./core.ts";
-import { isUuid } from "./ids.ts";
+import { collision } from "./idempotency.ts";
+import { isUuid, uuid } from "./ids.ts";
+import { objectIn } from "./json.ts";
+import { metadataIn, type Runs } from "./runs.ts";
 import type { Task } from "./state.ts";
+import { checkJson, checkPriority } from "./triggers.ts";
+
+const most = 1000;
 
 /** What is told to the engine from outside and from within tasks. */
-export function events(core: Core, bulletin: Bulletin): Partial<ServiceImpl<typeof EventsService>> {
+export function events(core: Core, runs: Runs, bulletin: Bulletin): Partial<ServiceImpl<typeof EventsService>> {
   return {
+    push(request) {
+      check(request);
+      return push(core, runs, request);
+    },
+
+    bulkPush({ events: requests }) {
+      if (requests.length < 1 || requests.length > most) throw invalid(`Events must be 1 to ${most}`);
+      for (const request of requests) {
+        if (request.key === "") throw invalid("Key is required");
+        check(request);
+      }
+      return { events: requests.map((request) => push(core, runs, request)) };
+    },
+
+    replaySingleEvent() {
+      throw new ConnectError("method ReplaySingleEvent not implemented", Code.Unimplemented);
+    },
+
+    putLog({ level, message, metadata, taskRetryCount, taskRunExternalId }) {
+      const task = taskOf(core, taskRunExternalId);
+      if (metadata !== "" && objectIn(metadata) === undefined) throw invalid("Metadata must be a JSON object");
+      core.seen.log(task, message, level, taskRetryCount);
+      return {};
+    },
+
     putStreamEvent(request) {
       const task = taskOf(core, request.taskRunExternalId);
       const text = utf8(request.message);
@@ -26,6 +60,37 @@ export function events(core: Core, bulletin: Bulletin): Partial<ServiceImpl<type
       if (core.faults.take("duplicateStreamEvents")) bulletin.publish(news);
       return {};
     },
+  };
+}
+
+function check({ additionalMetadata, payload, priority }: PushEventRequest): void {
+  checkJson("Payload", payload);
+  checkJson("AdditionalMetadata", additionalMetadata);
+  checkPriority(priority);
+}
+
+/** Answers with the event; what it starts and wakes comes after the answer. */
+function push(core: Core, runs: Runs, request: PushEventRequest): MessageInitShape<typeof EventSchema> {
+  const { additionalMetadata, key, payload, priority, scope } = request;
+  const atMs = core.clock.now();
+  const event = { id: uuid(core.random), key, payload: objectIn(payload), scope, atMs };
+  core.userEvents.keep(event);
+  core.agenda.in(core.timing.assignMs, () => {
+    const trigger = { input: payload, metadata: metadataIn(additionalMetadata ?? ""), priority, parent: undefined };
+    for (const workflow of core.state.workflows.values()) {
+      if (!workflow.eventTriggers.includes(key) || collision(core, workflow, trigger) !== undefined) continue;
+      core.seen.triggers++;
+      runs.start(workflow, { ...trigger, event: { id: event.id, key } });
+    }
+    core.userEvents.tell(event);
+  });
+  return {
+    tenantId: core.tenantId,
+    eventId: event.id,
+    key,
+    payload,
+    eventTimestamp: timestampFromMs(Math.round(atMs)),
+    ...(additionalMetadata === undefined ? {} : { additionalMetadata }),
   };
 }
 
@@ -55,4 +120,8 @@ function taskOf(core: Core, id: string): Task {
   const task = core.state.tasks.get(id.toLowerCase());
   if (task === undefined) throw new ConnectError("task not found", Code.NotFound);
   return task;
+}
+
+function invalid(what: string): ConnectError {
+  return new ConnectError(`Invalid request: ${what}`, Code.InvalidArgument);
 }

@@ -19,6 +19,7 @@ export function newsOf(happening: Happening, nowMs: number): News[] {
   const eventTimestamp = timestampFromMs(Math.round(nowMs));
   const type = stepTypes[happening.kind];
   if (task !== undefined && type !== undefined) {
+    if (happening.batch === true) return [];
     const event = create(WorkflowEventSchema, {
       workflowRunId: run.id,
       resourceType: ResourceType.STEP_RUN,

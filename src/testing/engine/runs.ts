@@ -1,18 +1,11 @@
 import { type Core, housekeep } from "./core.ts";
+import { holdKey } from "./idempotency.ts";
 import { hex, uuid } from "./ids.ts";
 import { isObject, type JsonObject, objectIn, parse } from "./json.ts";
 import { Scheduler } from "./scheduler.ts";
-import { childKey, ended, type Parent, type Run, type Step, type Task, type Workflow } from "./state.ts";
+import { childKey, ended, type Parent, type Run, type Step, type Task, type Trigger, type Workflow } from "./state.ts";
 
 const maxInternalRetries = 10;
-
-/** What a run is started with; checked by the service that was asked. */
-export interface Trigger {
-  readonly input: string;
-  readonly metadata: JsonObject;
-  readonly priority: number | undefined;
-  readonly parent: Parent | undefined;
-}
 
 /** The lives of runs and their tasks: what starts them, what each report and time-out makes of them. */
 export class Runs {
@@ -36,9 +29,7 @@ export class Runs {
   start(workflow: Workflow, trigger: Trigger): Run {
     const { random, state } = this.#core;
     const { parent } = trigger;
-    const born = parent === undefined || (parent.index ?? parent.key) === undefined
-      ? undefined
-      : state.children.get(childKey(parent));
+    const born = this.born(parent);
     if (born !== undefined) return born;
     const id = uuid(random);
     const single = workflow.steps.filter((step) => !step.onFailure).length === 1;
@@ -50,6 +41,7 @@ export class Runs {
       metadata: { traceparent: `00-${hex(random, 32)}-${hex(random, 16)}-01`, ...trigger.metadata },
       priority: trigger.priority ?? workflow.priority,
       parent,
+      event: trigger.event,
       tasks: new Map(),
       finished: false,
     };
@@ -57,8 +49,15 @@ export class Runs {
       run.tasks.set(step.name, newTask(run, step, single && !step.onFailure ? id : uuid(random)));
     }
     state.add(run);
+    holdKey(this.#core, run, trigger);
     this.#advance(run);
     return run;
+  }
+
+  /** The child of that parent which was started before. */
+  born(parent: Parent | undefined): Run | undefined {
+    if (parent === undefined || (parent.index ?? parent.key) === undefined) return undefined;
+    return this.#core.state.children.get(childKey(parent));
   }
 
   /** The attempt was taken up; nothing depends on it. */
@@ -66,17 +65,17 @@ export class Runs {
     this.#core.state.tell({ kind: "started", run: task.run, task, attempt });
   }
 
-  completed(task: Task, attempt: number, output: string): void {
+  completed(task: Task, attempt: number, output: string, batch = false): void {
     if (output !== "" && parse(output) === undefined) {
-      return this.failed(task, attempt, "The output is not valid JSON, or holds a null character", false);
+      return this.failed(task, attempt, "The output is not valid JSON, or holds a null character", false, batch);
     }
-    this.#core.state.tell({ kind: "completed", run: task.run, task, attempt, payload: output });
+    this.#core.state.tell({ kind: "completed", run: task.run, task, attempt, payload: output, batch });
     if (counts(task, attempt)) this.#end(task, "completed", { output });
   }
 
   /** Starts the next attempt while retries are left. */
-  failed(task: Task, attempt: number, error: string, giveUp: boolean): void {
-    this.#core.state.tell({ kind: "failed", run: task.run, task, attempt, payload: error });
+  failed(task: Task, attempt: number, error: string, giveUp: boolean, batch = false): void {
+    this.#core.state.tell({ kind: "failed", run: task.run, task, attempt, payload: error, batch });
     if (!counts(task, attempt)) return;
     const { step } = task;
     if (giveUp || task.appRetries >= step.retries) return this.#end(task, "failed", { error });
@@ -107,6 +106,7 @@ export class Runs {
     }
     for (const task of again) {
       task.attempt++;
+      task.branch++;
       task.appRetries = 0;
       task.internalRetries = 0;
       task.state = "waiting";
@@ -195,6 +195,7 @@ function newTask(run: Run, step: Step, id: string): Task {
     appRetries: 0,
     internalRetries: 0,
     invocations: 0,
+    branch: 1,
     worker: undefined,
     assigned: undefined,
     deadlineMs: undefined,
@@ -210,7 +211,7 @@ function counts(task: Task, attempt: number): boolean {
 }
 
 /** A parent whose output is a list, a text or a number is done, and yet its children never start. */
-function opensTheWay(parent: Task): boolean {
+export function opensTheWay(parent: Task): boolean {
   if (parent.state === "skipped") return true;
   if (parent.state !== "completed") return false;
   const output = parent.output === undefined || parent.output === "" ? null : parse(parent.output);

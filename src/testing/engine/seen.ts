@@ -1,4 +1,4 @@
-import { StepActionEventType } from "../../proto.ts";
+import { type DurableTaskRequest, StepActionEventType } from "../../proto.ts";
 import { names } from "./method.ts";
 import type { Task, Worker } from "./state.ts";
 
@@ -24,6 +24,8 @@ export interface SeenReport {
   readonly attempt: number;
   readonly type: "started" | "completed" | "failed" | "cancelled" | "acknowledged";
   readonly workerId: string;
+  /** Of durable tasks: which assignment. */
+  readonly invocation?: number;
   readonly payload: string;
   readonly atMs: number;
 }
@@ -34,9 +36,28 @@ export interface SeenStart {
   readonly runId: string;
   readonly attempt: number;
   readonly workerId: string;
+  /** Of durable tasks: which assignment. */
+  readonly invocation?: number;
   readonly atMs: number;
   /** Counted as delivered, and never written. */
   readonly lost: boolean;
+}
+
+/** One line that a task logged. */
+export interface SeenLog {
+  readonly taskId: string;
+  readonly attempt: number | undefined;
+  readonly level: string | undefined;
+  readonly message: string;
+  readonly atMs: number;
+}
+
+/** One request of a durable task. */
+export interface SeenDurable {
+  /** Streams count from 1, in the order they were opened. */
+  readonly stream: number;
+  readonly message: DurableTaskRequest["message"];
+  readonly atMs: number;
 }
 
 /** One chunk that a task put. */
@@ -67,10 +88,15 @@ export interface Seen {
   readonly reports: readonly SeenReport[];
   readonly starts: readonly SeenStart[];
   readonly chunks: readonly SeenChunk[];
+  readonly durable: readonly SeenDurable[];
+  readonly logs: readonly SeenLog[];
   readonly subscriptions: readonly SeenSubscription[];
   /** Runs that were started. */
   readonly triggers: number;
-  /** Attempts that were handed out or reported as started more than once, as `taskId/attempt`. */
+  /**
+   * Attempts that were handed out or reported as started more than once, as `taskId/attempt`; of durable tasks the
+   * invocations, as `taskId/attempt/invocation`.
+   */
   readonly startedTwice: readonly string[];
 }
 
@@ -87,6 +113,9 @@ export class SeenBook implements Seen {
   readonly reports: SeenReport[] = [];
   readonly starts: Mutable<SeenStart>[] = [];
   readonly chunks: SeenChunk[] = [];
+  readonly durable: SeenDurable[] = [];
+  readonly logs: SeenLog[] = [];
+  #durableStreams = 0;
   readonly subscriptions: SeenSubscription[] = [];
   triggers = 0;
 
@@ -109,8 +138,8 @@ export class SeenBook implements Seen {
   }
 
   get startedTwice(): readonly string[] {
-    const handed = this.starts.filter((start) => !start.lost).map((start) => `${start.taskId}/${start.attempt}`);
-    const told = this.reports.filter((report) => report.type === "started").map((it) => `${it.taskId}/${it.attempt}`);
+    const handed = this.starts.filter((start) => !start.lost).map(named);
+    const told = this.reports.filter((report) => report.type === "started").map(named);
     return [...new Set([...repeated(handed), ...repeated(told)])];
   }
 
@@ -128,15 +157,25 @@ export class SeenBook implements Seen {
     keep(this.beats, { workerId, atMs: this.#now() });
   }
 
-  reported(taskId: string, attempt: number, type: StepActionEventType, workerId: string, payload: string): void {
+  reported(task: Task, attempt: number, type: StepActionEventType, workerId: string, payload: string): void {
     const name = reportNames[type];
-    if (name !== undefined) keep(this.reports, { taskId, attempt, type: name, workerId, payload, atMs: this.#now() });
+    if (name === undefined) return;
+    const atMs = this.#now();
+    keep(this.reports, { taskId: task.id, attempt, type: name, workerId, payload, atMs, ...invocation(task) });
   }
 
   started(task: Task, worker: Worker, delivered: boolean): void {
     const { id: taskId, run, attempt } = task;
     const atMs = this.#now();
-    keep(this.starts, { taskId, runId: run.id, attempt, workerId: worker.id, atMs, lost: !delivered });
+    keep(this.starts, {
+      taskId,
+      runId: run.id,
+      attempt,
+      workerId: worker.id,
+      atMs,
+      lost: !delivered,
+      ...invocation(task),
+    });
   }
 
   /** The newest start of the task did not get through after all. */
@@ -147,6 +186,16 @@ export class SeenBook implements Seen {
 
   chunk({ id: taskId }: Task, index: bigint | undefined, text: string | undefined): void {
     keep(this.chunks, { taskId, index, text, atMs: this.#now() });
+  }
+
+  log({ id: taskId }: Task, message: string, level: string | undefined, attempt: number | undefined): void {
+    keep(this.logs, { taskId, attempt, level, message, atMs: this.#now() });
+  }
+
+  /** Notes a stream of durable tasks; the answer is called with each request. */
+  durableStream(): (request: DurableTaskRequest) => void {
+    const stream = ++this.#durableStreams;
+    return ({ message }) => keep(this.durable, { stream, message, atMs: this.#now() });
   }
 
   /** Notes a stream; each run id it is asked for goes into the list. */
@@ -164,6 +213,14 @@ const reportNames: Readonly<Partial<Record<StepActionEventType, SeenReport["type
   [StepActionEventType.STEP_EVENT_TYPE_CANCELLED]: "cancelled",
   [StepActionEventType.STEP_EVENT_TYPE_ACKNOWLEDGED]: "acknowledged",
 };
+
+function invocation({ invocations, step }: Task): { invocation?: number } {
+  return step.durable ? { invocation: invocations } : {};
+}
+
+function named({ attempt, invocation: assigned, taskId }: SeenStart | SeenReport): string {
+  return assigned === undefined ? `${taskId}/${attempt}` : `${taskId}/${attempt}/${assigned}`;
+}
 
 function keep<T>(list: T[], entry: T): void {
   list.push(entry);

@@ -1,4 +1,4 @@
-import type { AssignedAction } from "../../proto.ts";
+import type { AssignedAction, IdempotencyConfig } from "../../proto.ts";
 import type { JsonObject } from "./json.ts";
 
 /** One task of a workflow, as it was put. */
@@ -29,6 +29,7 @@ export interface Workflow {
   readonly steps: readonly Step[];
   readonly priority: number;
   readonly eventTriggers: readonly string[];
+  readonly idempotency: IdempotencyConfig | undefined;
 }
 
 /** One open ListenV2 or Listen. */
@@ -51,6 +52,8 @@ export interface Worker {
   readonly tasks: Set<Task>;
   /** The engine process the worker belongs to. */
   dispatcherId: string;
+  /** The process its stream of durable tasks came to. */
+  durableDispatcherId: string | undefined;
   active: boolean;
   /** When it last opened a ListenV2. */
   listenerAt: number | undefined;
@@ -59,12 +62,13 @@ export interface Worker {
   watched: boolean;
 }
 
-/** Waiting for parents, in the queue, waiting for its retry, with a worker, or ended. */
+/** Waiting for parents, in the queue, waiting for its retry, with a worker, taken away until it is due, or ended. */
 type TaskState =
   | "waiting"
   | "queued"
   | "retrying"
   | "running"
+  | "evicted"
   | "completed"
   | "skipped"
   | "failed"
@@ -80,7 +84,10 @@ export interface Task {
   attempt: number;
   appRetries: number;
   internalRetries: number;
+  /** How often it was assigned. */
   invocations: number;
+  /** Another one after each replay, for what durable tasks remember. */
+  branch: number;
   worker: Worker | undefined;
   /** What the attempt was assigned to; a released slot keeps it, so that a cancel finds its way. */
   assigned: Worker | undefined;
@@ -101,9 +108,21 @@ export interface Run {
   readonly metadata: JsonObject;
   readonly priority: number;
   readonly parent: Parent | undefined;
+  /** What started it. */
+  readonly event: { readonly id: string; readonly key: string } | undefined;
   /** By readable id, in the order of the definition. */
   readonly tasks: Map<string, Task>;
   finished: boolean;
+}
+
+/** What a run is started with; checked by the service that was asked. */
+export interface Trigger {
+  readonly input: string;
+  readonly metadata: JsonObject;
+  readonly priority: number | undefined;
+  readonly parent: Parent | undefined;
+  /** The event that starts it. */
+  readonly event?: { readonly id: string; readonly key: string };
 }
 
 /** What a child run knows of its parent. */
@@ -139,6 +158,8 @@ export interface Happening {
   readonly attempt?: number;
   /** Output or error, as the worker sent it; it may belong to an attempt that no longer counts. */
   readonly payload?: string;
+  /** It was reported among others. */
+  readonly batch?: boolean;
 }
 
 /** Everything the engine knows, in memory. It survives `kill()` and `restart()`, as a database would. */
@@ -149,6 +170,8 @@ export class State {
   readonly runs: Map<string, Run> = new Map();
   /** Child runs by their parent task and their key or index, so that asking twice starts one. */
   readonly children: Map<string, Run> = new Map();
+  /** Runs by their workflow and idempotency key. */
+  readonly keys: Map<string, Run> = new Map();
   readonly #listeners = new Set<(happening: Happening) => void>();
   readonly #finished: Run[] = [];
   readonly #keepRuns: number;
@@ -181,6 +204,7 @@ export class State {
     const oldest = this.#finished.shift()!;
     if (!oldest.finished) return;
     this.runs.delete(oldest.id);
+    for (const [key, holder] of this.keys) if (holder === oldest) this.keys.delete(key);
     for (const task of oldest.tasks.values()) this.tasks.delete(task.id);
     if (oldest.parent !== undefined) this.children.delete(childKey(oldest.parent));
   }

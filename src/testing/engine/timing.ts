@@ -2,7 +2,7 @@
 export interface EngineTiming {
   /** Between a task becoming ready and its assignment. @default 1 (5 to 20 in a real engine) */
   readonly assignMs: number;
-  /** Between two looks of a result stream at its runs. @default 50 (1000) */
+  /** Between two looks of a stream of results or durable events at what it is asked for. @default 50 (1000) */
   readonly pollMs: number;
   /** Between two looks of an event stream for a run that is not reported yet; there are ten. @default 50 (1000) */
   readonly eventPollMs: number;
@@ -14,6 +14,10 @@ export interface EngineTiming {
   readonly gapMs: number;
   /** After the end of an attempt, when the order of its chunks is forgotten. @default 100 (2000) */
   readonly forgetMs: number;
+  /** The longest a durable request takes. @default 2 (some 10) */
+  readonly durableMs: number;
+  /** A completion held back for so long by one that is missing counts as stalled. @default 3000 (60000) */
+  readonly orderGapMs: number;
   /** The grid on which time-outs, retries and silent workers are noticed. @default 20 (1000) */
   readonly housekeepingMs: number;
   /** A worker whose last heartbeat is older gets no work. @default 5000 (the same) */
@@ -50,6 +54,8 @@ export const defaultTiming: EngineTiming = {
   flushMs: 20,
   gapMs: 250,
   forgetMs: 100,
+  durableMs: 2,
+  orderGapMs: 3000,
   housekeepingMs: 20,
   heartbeatWindowMs: 5000,
   reassignMs: 30_000,

@@ -32,6 +32,7 @@ export function register(core: Core, request: WorkerRegisterRequest): Worker {
     sessions: new Set(),
     tasks: new Set(),
     dispatcherId: core.dispatcherId,
+    durableDispatcherId: undefined,
     active: false,
     listenerAt: undefined,
     beatAt: undefined,

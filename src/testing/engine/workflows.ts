@@ -39,6 +39,7 @@ export function putWorkflow(state: State, request: CreateWorkflowVersionRequest,
     ],
     priority: request.defaultPriority ?? 1,
     eventTriggers: request.eventTriggers,
+    idempotency: request.idempotency,
   };
   state.workflows.set(workflow.name, workflow);
   return workflow;
