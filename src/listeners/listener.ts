@@ -137,6 +137,7 @@ export class Listener {
       sentAt: () => this.#sentAt,
       accepted: () => {
         this.#trusted = true;
+        this.#work.beaten();
         doubt.accepted();
         alive();
         if (clock.now() - this.#sentAt >= overlapMs) relay.retire();

@@ -11,6 +11,12 @@ import type { Action, StartAction } from "./action.ts";
 /** How often the engine is asked what became of work that it sends no cancels for, in milliseconds. */
 const askMs = 10_000;
 
+/**
+ * From how long after the last accepted heartbeat on the work is no longer ours: the engine takes it after 30 s of
+ * silence, and a slot released then may be that of its next attempt, which nobody would ever run.
+ */
+const oursMs = 24_000;
+
 /** An attempt that runs here. */
 interface Running {
   readonly runId: string;
@@ -28,9 +34,17 @@ export class Work {
   readonly #root: Root;
   /** By task: of each only the newest attempt runs. */
   readonly #running = new Map<string, Running>();
+  #beatenAt = 0;
+  #beatenAtWall = 0;
 
   constructor(root: Root) {
     this.#root = root;
+  }
+
+  /** The engine has taken a heartbeat: what runs here is ours. */
+  beaten(): void {
+    this.#beatenAt = this.#root.clock.now();
+    this.#beatenAtWall = Date.now();
   }
 
   /** Keeps account of an action; returns it with reports that do. */
@@ -51,6 +65,7 @@ export class Work {
 
   /** Has the slots of all that runs released; false when the engine cannot, and the id must stay. */
   async leave(call: CallOptions): Promise<boolean> {
+    if (!this.#isOurs) return true;
     const leaving = [...this.#running].filter(([, { released }]) => !released);
     const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
     return left.every((one) => one);
@@ -64,6 +79,12 @@ export class Work {
       }
       this.watch(tell, signal);
     });
+  }
+
+  /** By both clocks: one does not see a machine that slept, the other does not see what somebody set. */
+  get #isOurs(): boolean {
+    const silentMs = Math.max(this.#root.clock.now() - this.#beatenAt, Date.now() - this.#beatenAtWall);
+    return silentMs < oursMs;
   }
 
   #ended(taskId: string, attempt: number): void {

@@ -323,7 +323,7 @@ class Play {
     await this.#client.close();
     await working;
     await watching;
-    await clock.sleep(80_000);
+    await clock.sleep(100_000);
     if (clock.asleep > 0) this.#found(`${clock.asleep} sleeps outlived the client`);
     if (this.#engine.streams.size > 0) this.#found(`${this.#engine.streams.size} streams outlived the client`);
   }
