@@ -184,6 +184,7 @@ export class Remote {
         getVersion: (request, context) => answer(context, request, { version: "v0.90.0" }),
         putOverridesData: (request, context) => answer(context, request, {}),
         sendStepActionEvent: (request, context) => answer(context, request, {}),
+        releaseSlot: (request, context) => answer(context, request, {}),
         unsubscribe: (request, context) => answer(context, request, {}),
         listenV2: (request, { requestHeader }) => wires(requestHeader).serve([request]),
         listen: (request, { requestHeader }) => wires(requestHeader).serve([request]),
