@@ -32,6 +32,7 @@ export class Moments<T> implements Attempt<T>, Proof {
   heardAny = false;
   wasSteady = false;
   timedOut = false;
+  livedMs = 0;
   connection: Connection | undefined;
   readonly #course: Course<T>;
   readonly #policy: Policy;
@@ -40,7 +41,6 @@ export class Moments<T> implements Attempt<T>, Proof {
   #slot: Slot | undefined;
   #begunAt = 0;
   #sentAt: number | undefined;
-  #endedAt: number | undefined;
   #isLive = false;
   #isIn = false;
 
@@ -58,11 +58,6 @@ export class Moments<T> implements Attempt<T>, Proof {
 
   get wasSent(): boolean {
     return this.#sentAt !== undefined;
-  }
-
-  get livedMs(): number {
-    const now = this.#endedAt ?? this.#policy.clock.now();
-    return this.#sentAt === undefined ? 0 : now - this.#sentAt;
   }
 
   /** Waits for its turn at the gate, and for a connection that takes requests. */
@@ -112,7 +107,7 @@ export class Moments<T> implements Attempt<T>, Proof {
    * calls that need a connection themselves.
    */
   end(): void {
-    this.#endedAt = this.#policy.clock.now();
+    if (this.#sentAt !== undefined) this.livedMs = this.#policy.clock.now() - this.#sentAt;
     this.#life.abort();
     if (this.#slot?.held) after(this.#policy.clock, letInMs, this.#verdict.signal, this.leave);
   }

@@ -92,7 +92,6 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #end(): void {
-    if (this.#ended) return;
     this.#ended = true;
     this.#undo?.();
     this.#asker?.({ done: true, value: undefined });

@@ -122,14 +122,13 @@ export class Subscriptions<K, V, Request, Message> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     return new Promise((resolve, reject) => {
       const waiter: Waiter<V> = { resolve, reject, tries: this.#wasLive || this.#isIn ? inside : 0 };
-      if (signal !== undefined) {
-        const undo = onAbort(signal, () => {
-          this.#leave(key, waiter);
-          reject(signal.reason);
-        });
-        Object.assign(waiter, settled(waiter, undo));
-      }
-      this.#join(key, waiter);
+      const entry = this.#join(key, waiter);
+      if (signal === undefined) return;
+      const undo = onAbort(signal, () => {
+        this.#leave(key, entry, waiter);
+        reject(signal.reason);
+      });
+      Object.assign(waiter, settled(waiter, undo));
     });
   }
 
@@ -151,11 +150,11 @@ export class Subscriptions<K, V, Request, Message> {
     this.#cancelLinger?.abort();
   }
 
-  #join(key: K, waiter: Waiter<V>): void {
+  #join(key: K, waiter: Waiter<V>): Registered<V, Request> {
     const entry = this.#entries.get(key);
     if (entry !== undefined) {
       entry.waiters.push(waiter);
-      return;
+      return entry;
     }
     const registered = { sinceMs: this.#clock.now(), waiters: [waiter], request: this.#options.request(key) };
     this.#entries.set(key, registered);
@@ -163,26 +162,23 @@ export class Subscriptions<K, V, Request, Message> {
     this.#cancelLinger?.abort();
     if (!this.#running) void this.#run();
     else if (this.#outbox?.replayed) this.#outbox.push(registered.request);
+    return registered;
   }
 
-  /** By identity: another waiter for the same key is not this one's to remove. */
-  #leave(key: K, waiter: Waiter<V>): void {
+  /** By identity: another waiter for the same key is not this one's to remove. Whoever has settled leaves no more. */
+  #leave(key: K, entry: Registered<V, Request>, waiter: Waiter<V>): void {
+    entry.waiters.splice(entry.waiters.indexOf(waiter), 1);
+    if (entry.waiters.length === 0) this.#forget(key, entry);
+  }
+
+  #take(key: K): readonly Waiter<V>[] {
     const entry = this.#entries.get(key);
-    const index = entry?.waiters.indexOf(waiter) ?? -1;
-    if (entry === undefined || index < 0) return;
-    entry.waiters.splice(index, 1);
-    if (entry.waiters.length === 0) this.#forget(key);
+    if (entry === undefined) return [];
+    this.#forget(key, entry);
+    return entry.waiters;
   }
 
-  #take(key: K): Waiter<V>[] {
-    const waiters = this.#entries.get(key)?.waiters ?? [];
-    if (waiters.length > 0) this.#forget(key);
-    return waiters;
-  }
-
-  #forget(key: K): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
+  #forget(key: K, entry: Registered<V, Request>): void {
     this.#entries.delete(key);
     this.#rounds.delete(entry);
     if (this.#entries.size > 0 || !this.#running) return;
@@ -284,7 +280,7 @@ export class Subscriptions<K, V, Request, Message> {
     for (const [key, entry] of [...this.#entries]) {
       for (const waiter of [...entry.waiters]) {
         if (waiter.tries === inside || ++waiter.tries < attempts) continue;
-        this.#leave(key, waiter);
+        this.#leave(key, entry, waiter);
         waiter.reject(new StreamError("unreachable", `Not let in after ${attempts} attempts`, { attempts, cause }));
       }
     }

@@ -395,4 +395,15 @@ test("a number that makes no sense is refused, naming option, rule and value", (
   }
 });
 
+test("goes by the runtime's own time and chance unless it is given others", async () => {
+  const gate = new Gate({ firstDelayMs: 10 });
+  const log: string[] = [];
+
+  const delays = Array.from({ length: 20 }, () => gate.failed(failure({ healthy: true })));
+  await pass(gate, log, "after the wait");
+
+  assert.equal(log, ["after the wait"]);
+  assert.ok(delays.every((delayMs) => delayMs >= 0 && delayMs < 10));
+});
+
 test.run();

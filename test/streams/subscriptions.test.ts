@@ -3,6 +3,7 @@ import type { Connection, StreamStatus } from "../../src/streams/mod.ts";
 import { Gate, reconnect, StreamError } from "../../src/streams/mod.ts";
 import { seeded, VirtualClock } from "../../src/testing/mod.ts";
 import { assert, rejects, suite } from "../harness.ts";
+import { watched } from "../watched.ts";
 import { Peer } from "./peer.ts";
 import { assertReleased, Fate, share } from "./shared.ts";
 
@@ -1288,6 +1289,27 @@ test("options that make no sense are refused before anything is opened", () => {
   assert.throws(() => share(clock, peer, { reassertMs: NaN }), /reassertMs must be above 0, got NaN/);
   assert.throws(() => share(clock, peer, { setupAttempts: -1 }), /setupAttempts must be above 0, got -1/);
   assert.is(peer.wires.length, 0);
+});
+
+test("a request that cannot be made is its own waiter's error, and leaves nothing on the waiter's signal", async () => {
+  const clock = new VirtualClock();
+  const peer = new Peer<string, string>();
+  const caller = watched();
+  const shared = share(clock, peer, {
+    request: (key) => {
+      if (key === "bad") throw new TypeError("no such key");
+      return key;
+    },
+  });
+
+  const good = new Fate(shared.wait("good"));
+  const bad = new Fate(shared.wait("bad", caller.signal));
+  await clock.pass(0);
+
+  assert.is(bad.text, "TypeError: no such key");
+  assert.is(good.text, "pending");
+  assert.is(caller.listening(), 0);
+  await assertReleased(clock, peer, shared);
 });
 
 test.run();

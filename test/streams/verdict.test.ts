@@ -387,4 +387,12 @@ test("a cause that is its own cause ends the search", () => {
   assert.is(originOf(ConnectError.from(error)), "caller");
 });
 
+test("what a caller's own origin blames on the wire passes, whatever class it is of", () => {
+  const error = new Error("lost");
+
+  const verdict = judge(ending(error, { origin: "wire" }), () => "end");
+
+  assert.is(verdict, "transient");
+});
+
 test.run();
