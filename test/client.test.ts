@@ -179,7 +179,7 @@ test("register makes a worker each time, and says how it is called", async () =>
   await rig.done();
 });
 
-test("R47: register refuses what makes no sense before any I/O", async () => {
+test("rule R47: register refuses what makes no sense before any I/O", async () => {
   const rig = new Rig();
 
   const fate = new Fate(rig.client.register({ ...register, name: "" }));

@@ -57,7 +57,7 @@ test("how often a call is made is an option, and a variable of the environment s
   }
 });
 
-test("R3: a refused token is `refused`, once, with the engine's answer as the cause", async () => {
+test("rule R3: a refused token is `refused`, once, with the engine's answer as the cause", async () => {
   for (const code of [Code.Unauthenticated, Code.PermissionDenied]) {
     const rig = new Rig();
     rig.remote.always("getVersion", said(code));
@@ -72,7 +72,7 @@ test("R3: a refused token is `refused`, once, with the engine's answer as the ca
   }
 });
 
-test("R4: any other answer of the engine is thrown as it is, once, also for calls that may be made twice", async () => {
+test("rule R4: any other answer of the engine is thrown as it is, once, also for calls that may be made twice", async () => {
   const codes = [Code.NotFound, Code.InvalidArgument, Code.Unavailable, Code.Internal, Code.ResourceExhausted];
   for (const code of codes) {
     const rig = new Rig();
@@ -88,7 +88,7 @@ test("R4: any other answer of the engine is thrown as it is, once, also for call
   }
 });
 
-test("R4: a call whose answer was lost is not made again, and says that it may have taken effect", async () => {
+test("rule R4: a call whose answer was lost is not made again, and says that it may have taken effect", async () => {
   const rig = new Rig();
   rig.remote.always("getVersion", (call) => call.cut());
 
@@ -101,7 +101,7 @@ test("R4: a call whose answer was lost is not made again, and says that it may h
   await rig.done();
 });
 
-test("R4: one that may be made twice is made again when its answer was lost", async () => {
+test("rule R4: one that may be made twice is made again when its answer was lost", async () => {
   const rig = new Rig();
   rig.remote.next("getVersion", (call) => call.cut(), (call) => call.cut());
 

@@ -89,7 +89,7 @@ test("everything that a trigger can say goes out, and nothing that it does not",
   await rig.done();
 });
 
-test("R47: what the engine would not take is refused here, before any I/O", async () => {
+test("rule R47: what the engine would not take is refused here, before any I/O", async () => {
   const rig = new Rig();
   const { runs } = rig.client;
   const parent = { runId: id(1), taskId: "two" };
@@ -121,7 +121,7 @@ test("R47: what the engine would not take is refused here, before any I/O", asyn
   await rig.done();
 });
 
-test("R30: a trigger whose answer was lost is not made again, unless a child's key makes it one run", async () => {
+test("rule R30: a trigger whose answer was lost is not made again, unless a child's key makes it one run", async () => {
   const rig = new Rig();
   rig.remote.next("triggerWorkflow", (call) => call.cut());
   const plain = new Fate(rig.client.runs.trigger("report"));
@@ -150,7 +150,7 @@ test("a bad token is one clear error, and no second try", async () => {
   await rig.done();
 });
 
-test("R48: a workflow that does not exist, for which the engine says OK, is refused after a minute and a half", async () => {
+test("rule R48: a workflow that does not exist, for which the engine says OK, is refused after a minute and a half", async () => {
   const rig = new Rig();
   rig.remote.always("getRunDetails", said(Code.NotFound));
 

@@ -319,7 +319,7 @@ test("makes no sense of options at once, before any I/O", () => {
   assert.equal(rig.remote.dialedAt, []);
 });
 
-test("R9: registers, then listens, then beats at once, and each action carries the worker's id", async () => {
+test("rule R9: registers, then listens, then beats at once, and each action carries the worker's id", async () => {
   const rig = new Rig();
   const told: string[] = [];
   const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
@@ -338,7 +338,7 @@ test("R9: registers, then listens, then beats at once, and each action carries t
   await rig.done();
 });
 
-test("R10: an engine that forgot the worker gets a new one, and the actions after that carry its id", async () => {
+test("rule R10: an engine that forgot the worker gets a new one, and the actions after that carry its id", async () => {
   const rig = new Rig();
   const told: string[] = [];
   const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
@@ -357,7 +357,7 @@ test("R10: an engine that forgot the worker gets a new one, and the actions afte
   await rig.done();
 });
 
-test("R10: ListenV2's own NotFound registers again too", async () => {
+test("rule R10: ListenV2's own NotFound registers again too", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ register }));
   await rig.pass(500);
@@ -370,7 +370,7 @@ test("R10: ListenV2's own NotFound registers again too", async () => {
   await rig.done();
 });
 
-test("R10: no other trouble registers again", async () => {
+test("rule R10: no other trouble registers again", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ register }));
   await rig.pass(500);
@@ -575,7 +575,7 @@ test("what onRegistered throws comes out of the loop as it is", async () => {
   await rig.done();
 });
 
-test("R15: an idle stream is renewed every three minutes, beside the old one, and no action of either is lost", async () => {
+test("rule R15: an idle stream is renewed every three minutes, beside the old one, and no action of either is lost", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));
   await rig.pass(144_000);
@@ -595,7 +595,7 @@ test("R15: an idle stream is renewed every three minutes, beside the old one, an
   await rig.done();
 });
 
-test("R15: a stream that is not idle is not renewed", async () => {
+test("rule R15: a stream that is not idle is not renewed", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));
   for (let n = 0; n < 10; n++) {
@@ -609,7 +609,7 @@ test("R15: a stream that is not idle is not renewed", async () => {
   await rig.done();
 });
 
-test("R15: an old stream that ends beside its renewal ends nothing", async () => {
+test("rule R15: an old stream that ends beside its renewal ends nothing", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));
   await rig.pass(144_000);
@@ -625,7 +625,7 @@ test("R15: an old stream that ends beside its renewal ends nothing", async () =>
   await rig.done();
 });
 
-test("R15: a renewal that fails leaves the old stream as it is", async () => {
+test("rule R15: a renewal that fails leaves the old stream as it is", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));
   await rig.pass(144_000);

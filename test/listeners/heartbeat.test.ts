@@ -27,7 +27,7 @@ async function listening(): Promise<{ readonly rig: Rig; readonly loop: Loop<unk
   return { rig, loop };
 }
 
-test("R11: beats at sent, then every four seconds, with a deadline below that", async () => {
+test("rule R11: beats at sent, then every four seconds, with a deadline below that", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));
 
@@ -38,7 +38,7 @@ test("R11: beats at sent, then every four seconds, with a deadline below that", 
   await rig.done();
 });
 
-test("R11: a beat that hangs is given up before the next is due", async () => {
+test("rule R11: a beat that hangs is given up before the next is due", async () => {
   const { rig } = await listening();
   rig.remote.next("heartbeat", () => new Promise(() => {}));
 
@@ -48,7 +48,7 @@ test("R11: a beat that hangs is given up before the next is due", async () => {
   await rig.done();
 });
 
-test("R11: a new stream is beaten for at once", async () => {
+test("rule R11: a new stream is beaten for at once", async () => {
   const { rig } = await listening();
 
   rig.remote.wire("listenV2").hangUp();
@@ -72,7 +72,7 @@ test("a beat that was refused because it overtook its ListenV2 makes no second s
   await rig.done();
 });
 
-test("R10: a beat that is refused later opens a new ListenV2 at once, and the old one goes when a beat is taken", async () => {
+test("rule R10: a beat that is refused later opens a new ListenV2 at once, and the old one goes when a beat is taken", async () => {
   const { rig, loop } = await listening();
   rig.remote.next("heartbeat", said(Code.FailedPrecondition));
 
@@ -87,7 +87,7 @@ test("R10: a beat that is refused later opens a new ListenV2 at once, and the ol
   await rig.done();
 });
 
-test("R10: from the second refusal on the stream waits with the gate, until a beat is taken", async () => {
+test("rule R10: from the second refusal on the stream waits with the gate, until a beat is taken", async () => {
   const { rig, loop } = await listening();
   rig.remote.always("heartbeat", said(Code.FailedPrecondition));
 
@@ -123,7 +123,7 @@ test("health says so from the first beat that was refused later, and until one i
   await rig.done();
 });
 
-test("R13: is not ready before the first beat is taken, though the stream is open", async () => {
+test("rule R13: is not ready before the first beat is taken, though the stream is open", async () => {
   const rig = new Rig();
   rig.remote.always("heartbeat", said(Code.Unavailable));
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));
@@ -139,7 +139,7 @@ test("R13: is not ready before the first beat is taken, though the stream is ope
   await rig.done();
 });
 
-test("R13: beats that go unanswered for ten seconds are told by health, and close no stream", async () => {
+test("rule R13: beats that go unanswered for ten seconds are told by health, and close no stream", async () => {
   const { rig } = await listening();
   rig.remote.always("heartbeat", () => new Promise(() => {}));
 
@@ -154,7 +154,7 @@ test("R13: beats that go unanswered for ten seconds are told by health, and clos
   await rig.done();
 });
 
-test("R14: a beat that fails in any other way closes no stream", async () => {
+test("rule R14: a beat that fails in any other way closes no stream", async () => {
   const { rig, loop } = await listening();
   const codes = [Code.Internal, Code.Unavailable, Code.DeadlineExceeded, Code.Unknown, Code.Canceled, Code.Aborted];
   rig.remote.next("heartbeat", ...codes.map((code) => said(code)), (call) => call.cut());
@@ -181,7 +181,7 @@ test("an engine too old for heartbeats is beaten no more, and counts as ready", 
   await rig.done();
 });
 
-test("R3: a token that the first beat is refused with ends the stream", async () => {
+test("rule R3: a token that the first beat is refused with ends the stream", async () => {
   const rig = new Rig();
   rig.remote.always("heartbeat", said(Code.Unauthenticated));
 
@@ -193,7 +193,7 @@ test("R3: a token that the first beat is refused with ends the stream", async ()
   await rig.done();
 });
 
-test("R3: a token that is refused later closes no stream, but health is not ready from the first refused beat", async () => {
+test("rule R3: a token that is refused later closes no stream, but health is not ready from the first refused beat", async () => {
   const { rig, loop } = await listening();
 
   rig.remote.always("heartbeat", said(Code.Unauthenticated));
@@ -211,7 +211,7 @@ test("R3: a token that is refused later closes no stream, but health is not read
   await rig.done();
 });
 
-test("R3: beats that are refused for ten minutes in a row are believed", async () => {
+test("rule R3: beats that are refused for ten minutes in a row are believed", async () => {
   const { rig, loop } = await listening();
 
   rig.remote.always("heartbeat", said(Code.PermissionDenied));
@@ -223,7 +223,7 @@ test("R3: beats that are refused for ten minutes in a row are believed", async (
   await rig.done();
 });
 
-test("R3: one beat that is taken starts the ten minutes anew", async () => {
+test("rule R3: one beat that is taken starts the ten minutes anew", async () => {
   const { rig, loop } = await listening();
 
   for (let n = 0; n < 3; n++) {
@@ -237,7 +237,7 @@ test("R3: one beat that is taken starts the ten minutes anew", async () => {
   await rig.done();
 });
 
-test("R3: a beat that is refused with a token that has run out is believed at once", async () => {
+test("rule R3: a beat that is refused with a token that has run out is believed at once", async () => {
   const rig = new Rig({ token: jwt({ sub: id(9), grpc_broadcast_address: "engine:7070", exp: startMs / 1000 + 35 }) });
   const loop = new Loop(rig.client.actions({ workerId: id(1) })).fate;
   await rig.pass(30_000);

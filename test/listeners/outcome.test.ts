@@ -17,7 +17,7 @@ function short(outcome: Outcome | undefined): unknown {
   return [kind, ...outcome.error.failures.map(({ task, message }) => `${task}:${message}`)];
 }
 
-test("R16: presence of output and error decides, the details where an error has no text", () => {
+test("rule R16: presence of output and error decides, the details where an error has no text", () => {
   const cases = [
     [{ output: `{"n":1}` }],
     [{ output: "" }],

@@ -64,7 +64,7 @@ test("a start has everything that the engine sent, and what is missing is empty"
   await rig.done();
 });
 
-test("R46: each report carries what tells the attempt, its try among it", async () => {
+test("rule R46: each report carries what tells the attempt, its try among it", async () => {
   const { rig, action } = await started({ retryCount: 2 });
 
   await rig.clock.drive(action.started());
@@ -84,7 +84,7 @@ test("R46: each report carries what tells the attempt, its try among it", async 
   await rig.done();
 });
 
-test("R20: what is no object is reported as one, and nothing as an empty one", async () => {
+test("rule R20: what is no object is reported as one, and nothing as an empty one", async () => {
   const { rig, action } = await started();
 
   for (const output of [undefined, [1, 2], "text", 7, null]) await rig.clock.drive(action.completed(output));
@@ -99,7 +99,7 @@ test("R20: what is no object is reported as one, and nothing as an empty one", a
   await rig.done();
 });
 
-test("R20: an output that JSON cannot carry is the caller's mistake, and nothing is sent", async () => {
+test("rule R20: an output that JSON cannot carry is the caller's mistake, and nothing is sent", async () => {
   const { rig, action } = await started();
 
   const fates = [new Fate(action.completed({ n: 1n })), new Fate(action.completed({ text: "\0" }))];
@@ -126,7 +126,7 @@ test("a failure is reported with message and stack, and says when it is for good
   await rig.done();
 });
 
-test("R46: a report is sent again until the engine has it, whatever comes between", async () => {
+test("rule R46: a report is sent again until the engine has it, whatever comes between", async () => {
   const { rig, action } = await started();
   rig.remote.next(
     "sendStepActionEvent",
@@ -148,7 +148,7 @@ test("R46: a report is sent again until the engine has it, whatever comes betwee
   await rig.done();
 });
 
-test("R46: a report that hangs is given up after half a minute, and sent again", async () => {
+test("rule R46: a report that hangs is given up after half a minute, and sent again", async () => {
   const { rig, action } = await started();
   rig.remote.next("sendStepActionEvent", () => new Promise(() => {}));
 
@@ -177,7 +177,7 @@ test("a report waits for the connection and never dials by itself", async () => 
   await rig.done();
 });
 
-test("R46: INVALID_ARGUMENT is the engine's last word", async () => {
+test("rule R46: INVALID_ARGUMENT is the engine's last word", async () => {
   const { rig, action } = await started();
   rig.remote.next("sendStepActionEvent", said(Code.InvalidArgument));
 
@@ -189,7 +189,7 @@ test("R46: INVALID_ARGUMENT is the engine's last word", async () => {
   await rig.done();
 });
 
-test("R2: a report that is larger than the engine takes is not sent again", async () => {
+test("rule R2: a report that is larger than the engine takes is not sent again", async () => {
   const { rig, action } = await started();
   const text = "grpc: received message larger than max (5000228 vs. 4194304)";
   rig.remote.next("sendStepActionEvent", new ConnectError(text, Code.ResourceExhausted, { "grpc-status": "8" }));
@@ -216,7 +216,7 @@ test("a token that is refused for ten minutes is believed by reports too", async
   await rig.done();
 });
 
-test("R21: a report whose signal aborts is sent no more, and rejects with the signal's own reason", async () => {
+test("rule R21: a report whose signal aborts is sent no more, and rejects with the signal's own reason", async () => {
   const { rig, action } = await started();
   rig.remote.always("sendStepActionEvent", said(Code.Unavailable));
   const attempt = new AbortController();

@@ -27,7 +27,7 @@ async function waiting(...runs: number[]): Promise<{ readonly rig: Rig; readonly
   return { rig, fates };
 }
 
-test("R22: two who wait for one run share its request, and both get the result", async () => {
+test("rule R22: two who wait for one run share its request, and both get the result", async () => {
   const { rig, fates } = await waiting(7, 7, 8);
 
   rig.remote.wire(method).say(finished(7, { output: `{"total":3}` }));
@@ -39,7 +39,7 @@ test("R22: two who wait for one run share its request, and both get the result",
   assert.is(fates[2]?.text, "closed");
 });
 
-test("R23: a new stream begins with every run that is waited for, whoever came while there was none", async () => {
+test("rule R23: a new stream begins with every run that is waited for, whoever came while there was none", async () => {
   const { rig } = await waiting(1, 2);
 
   rig.remote.kill();
@@ -54,7 +54,7 @@ test("R23: a new stream begins with every run that is waited for, whoever came w
   await rig.done();
 });
 
-test("R26: one who aborts while the stream waits to come back leaves alone, with its own reason", async () => {
+test("rule R26: one who aborts while the stream waits to come back leaves alone, with its own reason", async () => {
   const { rig, fates } = await waiting(1);
   const caller = new AbortController();
   const leaver = new Fate(rig.client.runs.result(id(2), { signal: caller.signal }));
@@ -138,7 +138,7 @@ test("W2: a refused token reaches each who waits, with its run id and the cause,
   await rig.done();
 });
 
-test("R25: a new wait opens the stream again after it was refused", async () => {
+test("rule R25: a new wait opens the stream again after it was refused", async () => {
   const rig = new Rig();
   const first = new Fate(rig.client.runs.result(id(7)));
   await rig.pass(100);
@@ -154,7 +154,7 @@ test("R25: a new wait opens the stream again after it was refused", async () => 
   await rig.done();
 });
 
-test("R25: a malformed run id is refused here, before any I/O", async () => {
+test("rule R25: a malformed run id is refused here, before any I/O", async () => {
   const rig = new Rig();
 
   const fate = new Fate(rig.client.runs.result("run-7"));
@@ -287,7 +287,7 @@ test("a run that was over before anybody asked is told like any other", async ()
   await rig.done();
 });
 
-test("R17: no results at all means that only the details can tell", async () => {
+test("rule R17: no results at all means that only the details can tell", async () => {
   const { rig, fates } = await waiting(7);
   rig.remote.next("getRunDetails", {
     status: RunStatus.COMPLETED,
@@ -303,7 +303,7 @@ test("R17: no results at all means that only the details can tell", async () => 
   await rig.done();
 });
 
-test("R17: details that cannot be had at the moment are asked for again when the run is asserted anew", async () => {
+test("rule R17: details that cannot be had at the moment are asked for again when the run is asserted anew", async () => {
   const { rig, fates } = await waiting(7);
   const done = { status: RunStatus.COMPLETED, done: true, taskRuns: {} };
   rig.remote.next("getRunDetails", said(Code.Unavailable), done);
@@ -346,7 +346,7 @@ test("an output on the stream that is no JSON fails its own waiters, and no othe
   await rig.done();
 });
 
-test("R16: presence decides and not truth: an empty error is none of success, and the details say what it is", async () => {
+test("rule R16: presence decides and not truth: an empty error is none of success, and the details say what it is", async () => {
   const { rig, fates } = await waiting(7);
   rig.remote.next("getRunDetails", {
     status: RunStatus.CANCELLED,
@@ -365,7 +365,7 @@ test("R16: presence decides and not truth: an empty error is none of success, an
   await rig.done();
 });
 
-test("R16: an empty output is a success", async () => {
+test("rule R16: an empty output is a success", async () => {
   const { rig, fates } = await waiting(7);
 
   rig.remote.wire(method).say(finished(7, { output: "" }));
@@ -375,7 +375,7 @@ test("R16: an empty output is a success", async () => {
   await rig.done();
 });
 
-test("R16: an output beside an error is no success", async () => {
+test("rule R16: an output beside an error is no success", async () => {
   const { rig, fates } = await waiting(7);
 
   rig.remote.wire(method).say(finished(7, { output: "{}", error: "it broke" }));
@@ -403,7 +403,7 @@ test("one failed task fails the run, with every failure and its text", async () 
   await rig.done();
 });
 
-test("R27: a run that the stream never tells is asked for after a minute, and settled by its details", async () => {
+test("rule R27: a run that the stream never tells is asked for after a minute, and settled by its details", async () => {
   const { rig, fates } = await waiting(7);
   rig.remote.next("getRunDetails", { status: RunStatus.COMPLETED, done: true, taskRuns: {} });
 
@@ -415,7 +415,7 @@ test("R27: a run that the stream never tells is asked for after a minute, and se
   await rig.done();
 });
 
-test("R27: no more than five are asked for a second, the least recently asked first", async () => {
+test("rule R27: no more than five are asked for a second, the least recently asked first", async () => {
   const runs = Array.from({ length: 12 }, (_, n) => n + 1);
   const { rig } = await waiting(...runs);
 
@@ -428,7 +428,7 @@ test("R27: no more than five are asked for a second, the least recently asked fi
   await rig.done();
 });
 
-test("R27: nothing is asked while the engine is away", async () => {
+test("rule R27: nothing is asked while the engine is away", async () => {
   const { rig, fates } = await waiting(...Array.from({ length: 20 }, (_, n) => n + 1));
   rig.remote.listening = false;
   rig.remote.kill();

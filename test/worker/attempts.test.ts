@@ -111,7 +111,7 @@ test("cancels that came before their starts are remembered, the last thousand of
   assert.equal(ran, ["0.0"]);
 });
 
-test("R19: a task that was superseded and has ended takes nothing of the newer one with it", async () => {
+test("rule R19: a task that was superseded and has ended takes nothing of the newer one with it", async () => {
   const { attempts, end, ran, signals } = running(9);
   attempts.start(start("a"));
   attempts.start(start("a", 1));

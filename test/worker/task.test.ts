@@ -11,7 +11,7 @@ test("is a plain definition that needs no client, and cannot be changed", () => 
   assert.throws(() => Object.assign(report, { name: "other" }), TypeError);
 });
 
-test("R41: every duration is said, also those that nobody chose", () => {
+test("rule R41: every duration is said, also those that nobody chose", () => {
   const [bare] = definition({ name: "report", run }, "").tasks;
   const [full] = definition({
     name: "report",
@@ -55,7 +55,7 @@ test("the namespace goes before the names of workflow, action and events, and th
   assert.is(actionId("Report", ""), "report:report");
 });
 
-test("R47: makes no sense of options at once", () => {
+test("rule R47: makes no sense of options at once", () => {
   assert.throws(() => task({ name: "a report", run }), /task name must be/);
   assert.throws(() => task({ name: "", run }), /task name must be/);
   assert.throws(() => task(Object({ name: "report" })), /run must be a function/);

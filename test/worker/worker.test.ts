@@ -62,7 +62,7 @@ function told(rig: Rig): string[] {
   });
 }
 
-test("R9: puts its workflows, awaits that, registers, listens, beats", async () => {
+test("rule R9: puts its workflows, awaits that, registers, listens, beats", async () => {
   const { rig, worker } = await working({ slots: 7, labels: { gpu: "a100", cores: 8 } });
 
   assert.equal(rig.remote.calls.map(({ method }) => method), ["putWorkflow", "register", "heartbeat"]);
@@ -183,7 +183,7 @@ test("a slot is taken until the report is taken", async () => {
   await rig.done();
 });
 
-test("R19: an attempt that comes twice runs once, whether it runs or waits", async () => {
+test("rule R19: an attempt that comes twice runs once, whether it runs or waits", async () => {
   const { rig, work } = await working({ slots: 1 });
 
   await say(rig, start(1), start(1), start(2), start(2));
@@ -196,7 +196,7 @@ test("R19: an attempt that comes twice runs once, whether it runs or waits", asy
   await rig.done();
 });
 
-test("R19: a newer attempt aborts the older one without a word, an older one is left", async () => {
+test("rule R19: a newer attempt aborts the older one without a word, an older one is left", async () => {
   const { rig, work } = await working();
 
   await say(rig, start(1));
@@ -212,7 +212,7 @@ test("R19: a newer attempt aborts the older one without a word, an older one is 
   await rig.done();
 });
 
-test("R19: of a durable task the later invocation is the newer, within one attempt", async () => {
+test("rule R19: of a durable task the later invocation is the newer, within one attempt", async () => {
   const { rig, work } = await working();
 
   await say(rig, start(1, { durableTaskInvocationCount: 1 }));
@@ -223,7 +223,7 @@ test("R19: of a durable task the later invocation is the newer, within one attem
   await rig.done();
 });
 
-test("R19: of a task that waits for a slot only the newest attempt is kept", async () => {
+test("rule R19: of a task that waits for a slot only the newest attempt is kept", async () => {
   const { rig, work } = await working({ slots: 1 });
 
   await say(rig, start(9), start(1, { retryCount: 1 }), start(1), start(2), start(2, { retryCount: 1 }));
@@ -240,7 +240,7 @@ test("R19: of a task that waits for a slot only the newest attempt is kept", asy
   await rig.done();
 });
 
-test("R21: a cancel aborts the attempt, and nothing is reported for it after that", async () => {
+test("rule R21: a cancel aborts the attempt, and nothing is reported for it after that", async () => {
   const { rig, work } = await working();
   await say(rig, start(1));
 
@@ -253,7 +253,7 @@ test("R21: a cancel aborts the attempt, and nothing is reported for it after tha
   await rig.done();
 });
 
-test("R21: a report that the engine has not taken is sent no more after a cancel", async () => {
+test("rule R21: a report that the engine has not taken is sent no more after a cancel", async () => {
   const { rig, work, worker } = await working();
   await say(rig, start(1));
   rig.remote.always("sendStepActionEvent", said(Code.Unavailable));
@@ -270,7 +270,7 @@ test("R21: a report that the engine has not taken is sent no more after a cancel
   await rig.done();
 });
 
-test("R21: an attempt that was cancelled before it came does not run, a later one does", async () => {
+test("rule R21: an attempt that was cancelled before it came does not run, a later one does", async () => {
   const { rig, work } = await working();
 
   await say(rig, cancel(1), cancel(1), start(1), start(1, { retryCount: 1 }));
@@ -279,7 +279,7 @@ test("R21: an attempt that was cancelled before it came does not run, a later on
   await rig.done();
 });
 
-test("R21: an attempt that waits for a slot is taken out by its cancel", async () => {
+test("rule R21: an attempt that waits for a slot is taken out by its cancel", async () => {
   const { rig, work } = await working({ slots: 1 });
   await say(rig, start(1), start(2), start(3));
 
@@ -317,7 +317,7 @@ test("a report that the engine will never take is logged, and the worker goes on
   await rig.done();
 });
 
-test("R12: stop lets work finish and report, then unsubscribes, then closes the stream, and beats until then", async () => {
+test("rule R12: stop lets work finish and report, then unsubscribes, then closes the stream, and beats until then", async () => {
   const { rig, work, worker, fate } = await working();
   await say(rig, start(1));
 
@@ -343,7 +343,7 @@ test("R12: stop lets work finish and report, then unsubscribes, then closes the 
   await rig.done();
 });
 
-test("R12: what waits for a slot when the worker stops is not started any more", async () => {
+test("rule R12: what waits for a slot when the worker stops is not started any more", async () => {
   const { rig, work, worker } = await working({ slots: 1 });
   await say(rig, start(1), start(2));
 
@@ -485,7 +485,7 @@ test("W2: a worker that gives up rejects run with why, aborts what runs, and is 
   await rig.done();
 });
 
-test("R3: a bad token is one clear error, without a second try", async () => {
+test("rule R3: a bad token is one clear error, without a second try", async () => {
   const rig = new Rig();
   rig.remote.always("putWorkflow", said(Code.Unauthenticated));
   const worker = rig.client.worker("worker", { tasks: [new Work().task] });
