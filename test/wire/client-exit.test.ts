@@ -4,7 +4,7 @@ import { run, Stage } from "./client.ts";
 const test = suite("client exit");
 
 /** Each is a scene of client-exit.ts. */
-const scenes = ["work", "watching", "watching without a close", "abandoned", "nothing"];
+const scenes = ["work", "watching", "watching without a close", "nothing"];
 
 for (const scene of scenes) {
   test(`a process ends by itself: ${scene}`, { limitMs: 10_000 }, async () => {

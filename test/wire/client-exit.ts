@@ -49,6 +49,15 @@ const scenes: Readonly<Record<string, () => Promise<void>>> = {
     }
     await client.close({ graceMs: 0 });
   },
+  async "refused without a close"() {
+    const settled = await Promise.allSettled([
+      client.runs.result(nobody),
+      client.runs.run(double, { number: 1 }),
+      client.worker("exit", { tasks: [double] }).run(),
+      client.actions({ workerId: nobody })[Symbol.asyncIterator]().next(),
+    ]);
+    console.log(settled.map((one) => one.status === "rejected" ? one.reason.code : "fulfilled").join(" "));
+  },
   async "down"() {
     abandon(client.runs.result(nobody));
     abandon(client.runs.trigger(double, { number: 1 }));

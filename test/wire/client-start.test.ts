@@ -73,35 +73,6 @@ test("an engine that is down at the start and comes up is found", { limitMs: 10_
   assert.is(doubled, 8);
 });
 
-test("a token that the engine does not know is refused, everywhere and quietly", { limitMs: 10_000 }, async () => {
-  const { engine } = await open();
-  const other = await Stage.open({ seed: 2 });
-  const client = stage!.client({ token: other.engine.token });
-  const states: string[] = [];
-  const watching = (async () => {
-    for await (const { state } of client.status()) states.push(state);
-  })();
-
-  const errors = await Promise.all([
-    rejects(client.runs.run(double, { number: 1 }), StreamError),
-    rejects(client.runs.result(nobody), StreamError),
-    rejects(client.runs.result(nobody), StreamError),
-    rejects(first(client.runs.results([nobody])), StreamError),
-    rejects(first(client.actions({ workerId })), StreamError),
-    rejects(client.worker("w", { tasks: [double] }).run(), StreamError),
-    rejects(client.register({ name: "w", actions: ["a:b"] }), StreamError),
-  ]);
-  await client.close();
-  await watching;
-  await other.close();
-
-  assert.equal(errors.map(({ code }) => code), Array(7).fill("refused"));
-  assert.ok(errors.every(({ cause }) => cause instanceof ConnectError && cause.code === Code.Unauthenticated));
-  assert.ok(errors.every(({ message }) => !message.includes(other.engine.token)));
-  assert.ok(engine.seen.count() <= 8, `${engine.seen.count()} calls`);
-  assert.ok(states.includes("ended"));
-});
-
 test("a run that the engine does not know is refused, and not waited for", { limitMs: 10_000 }, async () => {
   await open();
   const client = stage!.client({ clock: hasty(60), keepAlive: false });
