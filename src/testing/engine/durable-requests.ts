@@ -129,13 +129,20 @@ export class DurableRequests {
       const log = this.#durable.log(task);
       const fresh = log.at(node!) === undefined;
       const entry = log.claim(node!, "wait", key);
-      this.#answer(task, [entry], { case: "waitForAck", value: { ref: ref(task, node!) } });
-      if (!fresh) return;
+      const answer = () => this.#answer(task, [entry], { case: "waitForAck", value: { ref: ref(task, node!) } });
+      if (!fresh) return answer();
+      let answered = false;
       watch(this.#core, conditions, {
         scoped: true,
         alive: () => !ended(task),
-        done: (payload) => this.#durable.settle(task, entry, { payload }),
+        done: (payload) => {
+          // What a look back finds is told behind the answer, not before it.
+          if (answered) this.#durable.settle(task, entry, { payload });
+          else log.settle(entry, { payload });
+        },
       });
+      answered = true;
+      answer();
     });
   }
 

@@ -72,7 +72,8 @@ function check({ additionalMetadata, payload, priority }: PushEventRequest): voi
 /** Answers with the event; what it starts and wakes comes after the answer. */
 function push(core: Core, runs: Runs, request: PushEventRequest): MessageInitShape<typeof EventSchema> {
   const { additionalMetadata, key, payload, priority, scope } = request;
-  const atMs = core.clock.now();
+  // In whole milliseconds, as the answer tells it: who looks back from there finds the event.
+  const atMs = Math.round(core.clock.now());
   const event = { id: uuid(core.random), key, payload: objectIn(payload), scope, atMs };
   core.userEvents.keep(event);
   core.agenda.in(core.timing.assignMs, () => {
@@ -89,7 +90,7 @@ function push(core: Core, runs: Runs, request: PushEventRequest): MessageInitSha
     eventId: event.id,
     key,
     payload,
-    eventTimestamp: timestampFromMs(Math.round(atMs)),
+    eventTimestamp: timestampFromMs(atMs),
     ...(additionalMetadata === undefined ? {} : { additionalMetadata }),
   };
 }
