@@ -1049,6 +1049,20 @@ test("each status carries its data", async () => {
   ]);
 });
 
+test("a wait is told when it begins", async () => {
+  const { clock, stream, statuses, released } = play([["a", cut()], ["b", silence]]);
+  await clock.drive(stream.next());
+
+  const second = stream.next();
+  await clock.pass(500);
+  const during = statuses.states();
+
+  assert.equal(during, ["connecting", "live", "waiting"]);
+  await clock.drive(second);
+  await stream.return();
+  released();
+});
+
 // Behind a gate.
 
 /** Streams of one client behind one gate. */
