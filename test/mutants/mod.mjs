@@ -1,0 +1,19 @@
+import { holes } from "./holes.mjs";
+import { listeners } from "./listeners.mjs";
+import { official } from "./official.mjs";
+import { streams } from "./streams.mjs";
+import { transport } from "./transport.mjs";
+import { worker } from "./worker.mjs";
+
+/**
+ * Every mutant: `find` occurs once in `file` and becomes `replace`; `why` says what that breaks, `hint` is the test file
+ * that should know. Those that need more than one change have `edits`.
+ */
+export const groups = {
+  "Holes of the reference client": holes,
+  "Failures of the official client": official,
+  "Streams": streams,
+  "Transport": transport,
+  "Listeners": listeners,
+  "Worker and calls": worker,
+};
