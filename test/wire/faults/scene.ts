@@ -17,7 +17,7 @@ import { answer, envelope, pem, rawServer } from "../server.ts";
 import type { Moment, Scene } from "./row.ts";
 
 /** The first message of a stream that a fault hits in the middle, and the first of one on which all is well. */
-export const first = "first";
+const first = "first";
 export const back = "back";
 
 /** A message of either kind of stream: the first field of both is a text. */
@@ -31,7 +31,7 @@ const serve: FrameCall = (connection, id) => {
   connection.data(id, message(back));
 };
 
-export function at(hostPort: string): Promise<Address> {
+function at(hostPort: string): Promise<Address> {
   const colon = hostPort.lastIndexOf(":");
   return Promise.resolve({ host: hostPort.slice(0, colon), port: Number(hostPort.slice(colon + 1)) });
 }
