@@ -12,6 +12,7 @@ import { createClient, task } from "../src/mod.ts";
 import type { CuttingProxy, Engine } from "../src/testing/mod.ts";
 import { cuttingProxy, startEngine } from "../src/testing/mod.ts";
 import { Ledger, seconds } from "./start/ledger.ts";
+import type { Out } from "./start/screen.ts";
 import { bar, Screen } from "./start/screen.ts";
 import type { Cut, Pace } from "./start/storm.ts";
 import { plan, storm } from "./start/storm.ts";
@@ -40,8 +41,14 @@ const double = task({
 });
 
 /** Keeps runs in flight while `cuts` fall, and awaits every one of them; true when nothing was lost. */
-export async function main(client: Client, signal: AbortSignal, cuts: readonly Cut[], pace = usual): Promise<boolean> {
-  const screen = new Screen(process.stdout, () => {
+export async function main(
+  client: Client,
+  signal: AbortSignal,
+  cuts: readonly Cut[],
+  pace: Pace = usual,
+  out: Out = process.stdout,
+): Promise<boolean> {
+  const screen = new Screen(out, () => {
     const { elapsed, inFlight, results } = ledger;
     return `  ${elapsed.padStart(7)}  ${bar(ledger.cuts, cuts.length)}  ${results} results, ${inFlight} in flight`;
   });

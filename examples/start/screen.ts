@@ -3,15 +3,18 @@ import type { WriteStream } from "node:tty";
 
 const colors = { bold: 1, dim: 2, red: 31, green: 32 } as const;
 
+/** Where lines go. */
+export type Out = Pick<WriteStream, "columns" | "isTTY" | "write">;
+
 /** Lines that stay, and below them on a terminal one that moves. */
 export class Screen {
-  readonly #out: Pick<WriteStream, "columns" | "isTTY" | "write">;
+  readonly #out: Out;
   readonly #isColored: boolean;
   readonly #line: () => string;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
 
   /** `line` is asked ten times a second for what moves. */
-  constructor(out: Pick<WriteStream, "columns" | "isTTY" | "write">, line: () => string) {
+  constructor(out: Out, line: () => string) {
     this.#out = out;
     this.#isColored = out.isTTY && !process.env["NO_COLOR"];
     this.#line = line;
