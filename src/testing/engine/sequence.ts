@@ -13,13 +13,13 @@ interface Lane {
  * joiner and a duplicate wait for the gap's time-out, and what a quick retry sends is forgotten.
  */
 export class Sequence {
-  readonly #core: Core;
+  readonly #core: Pick<Core, "agenda" | "timing">;
   readonly #send: (event: WorkflowEvent) => void;
   /** By task, not by attempt. */
   readonly #lanes = new Map<string, Lane>();
   readonly #undo = new Set<() => void>();
 
-  constructor(core: Core, send: (event: WorkflowEvent) => void) {
+  constructor(core: Pick<Core, "agenda" | "timing">, send: (event: WorkflowEvent) => void) {
     this.#core = core;
     this.#send = send;
   }
