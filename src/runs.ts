@@ -106,7 +106,7 @@ export class Runs {
   /** The runs in the order in which they settle, failures among them; ends after the last. */
   results(runIds: Iterable<string>, { signal }: WaitOptions = {}): LiveStream<SettledRun> {
     const ids = [...new Set(list(runIds))];
-    return new LiveStream((life) => this.#settled(ids, life), { owner: this.#root.signal, signal });
+    return new LiveStream((life) => this.#settled(ids, life), { signal });
   }
 
   /** Where a run is, and what came of its tasks. @throws ConnectError NotFound for an unknown run */

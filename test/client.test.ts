@@ -62,7 +62,7 @@ test("after close everything has settled, and nothing is alive", async () => {
     actions: "ok",
     status: "ok",
     result: "closed",
-    results: "ok",
+    results: "closed",
     details: "closed",
     trigger: "closed",
   });

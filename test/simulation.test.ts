@@ -34,6 +34,20 @@ const kept: readonly (readonly [found: string, seed: number, events: readonly Ev
     { at: 3000, do: "expire" },
     { at: 3100, do: "run", workMs: 100 },
   ]],
+  ["a start that was lost while the engine knew of no stream stays with a worker that beats on", 24_687, [
+    { at: 71_812, do: "run", workMs: 69_518 },
+    { at: 104_050, do: "run", workMs: 12_174 },
+    { at: 104_911, do: "hold", up: true, down: true, forMs: 15_649 },
+    { at: 106_097, do: "drain", forMs: 132 },
+  ]],
+  ["a slot is released for an attempt that ran under an id which fell silent", 23_292, [
+    { at: 111_317, do: "run", workMs: 82_229 },
+    { at: 121_900, do: "run", workMs: 7281 },
+    { at: 131_278, do: "run", workMs: 4962 },
+    { at: 136_692, do: "refuse", forMs: 26_022 },
+    { at: 140_185, do: "cut", engineNotices: false },
+    { at: 169_908, do: "hold", up: true, down: true, forMs: 10_053 },
+  ]],
   ["a slot is released that is that of an attempt which nobody runs", 407, [
     { at: 50_824, do: "run", workMs: 4679 },
     { at: 52_413, do: "jump", forMs: 29_957 },

@@ -64,6 +64,8 @@ export class Listener {
   #lost: unknown;
   /** Whether a beat was accepted since the stream was last opened anew for one that was not. */
   #trusted = true;
+  /** Whether the stream is opened anew without a wait. */
+  #atOnce = false;
   #sentAt = 0;
   #heardAt = 0;
   /** Whether the newest stream is the engine's old kind. */
@@ -86,6 +88,11 @@ export class Listener {
       priority: 0,
       ready: (attempt, timeoutMs) => this.#ready(attempt, timeoutMs),
       judge: (verdict, ending) => this.#judge(verdict, ending, signal),
+      apart: () => {
+        const atOnce = this.#atOnce;
+        this.#atOnce = false;
+        return atOnce ? 0 : undefined;
+      },
     });
     for await (const message of messages) {
       this.#heardAt = this.#root.clock.now();
@@ -146,9 +153,9 @@ export class Listener {
         this.#entry.doubt(error);
         // What the engine could not send meanwhile is on its way elsewhere, but not what it sent into the void.
         this.#doubtful = true;
-        if (!this.#trusted) return lose(error);
+        this.#atOnce = this.#trusted;
         this.#trusted = false;
-        relay.renew();
+        lose(error);
       },
       forgotten: lose,
       refused: (error) => {

@@ -63,9 +63,15 @@ export class Work {
     return { ...action, ...reports };
   }
 
-  /** Has the slots of all that runs released; false when the engine cannot, and the id must stay. */
+  /**
+   * Has the slots of all that runs released, or forgets it where it is no longer ours; false when the engine cannot
+   * release, and the id must stay.
+   */
   async leave(call: CallOptions): Promise<boolean> {
-    if (!this.#isOurs) return true;
+    if (!this.#isOurs) {
+      this.#running.clear();
+      return true;
+    }
     const leaving = [...this.#running].filter(([, { released }]) => !released);
     const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
     return left.every((one) => one);
