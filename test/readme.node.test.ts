@@ -12,7 +12,7 @@ const readme = existsSync(path) ? readFileSync(path, "utf8") : "";
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 /** Each block of TypeScript, after what a comment above it says it stands in: `<!-- given: declare const id: string -->`. */
-const snippets = [...readme.matchAll(/(?:<!-- given: ([^]*?) -->\n+)?```ts\n([^]*?)```/g)]
+const snippets = [...readme.matchAll(/(?:<!-- given:([^]*?)-->\n+)?```ts\n([^]*?)```/g)]
   .map(([, given = "", code = ""]) => `${given}\n${code}\nexport {};\n`);
 
 test("its code compiles against the entry points", { limitMs: 60_000 }, () => {
