@@ -1,0 +1,15 @@
+// The source in a process of its own, and a wire to it that can be cut: says both addresses in a line, obeys lines, and ends
+// with its standard input.
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { cuttingProxy } from "../../src/testing/mod.ts";
+import { serve } from "./server.ts";
+
+const [port = 0, asks = 2] = process.argv.slice(2).map(Number);
+const source = await serve({ port, asks });
+const wire = await cuttingProxy(source.hostPort);
+const orders: Record<string, () => void> = { drain: () => source.drain(), cut: () => wire.cut("rst") };
+console.log(`${source.hostPort} ${wire.hostPort}`);
+const lines = createInterface({ input: process.stdin });
+lines.on("line", (line) => orders[line]?.());
+lines.once("close", () => process.exit());

@@ -1,0 +1,151 @@
+import { connect } from "node:http2";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import grpc from "@grpc/grpc-js";
+import type { SubscribeToWorkflowEventsRequest, WorkflowEvent } from "../../src/proto.ts";
+import { Dispatcher, SubscribeToWorkflowEventsRequestSchema, WorkflowEventSchema } from "../../src/proto.ts";
+import type { Open } from "../../src/streams/mod.ts";
+import { Gate, LiveStream, reconnect } from "../../src/streams/mod.ts";
+import type { Channel } from "../../src/transport/transport.ts";
+import { openChannel } from "../../src/transport/transport.ts";
+import { framed } from "../source/messages.ts";
+
+/** One way to read the events of a run. */
+export interface Subject {
+  /** Opens a stream and reads so many messages from it. */
+  read(request: SubscribeToWorkflowEventsRequest, count: number): Promise<void>;
+  close(): unknown;
+}
+
+/** The ways to read, each made for one `host:port`. */
+export const readers = {
+  /** Nothing but HTTP/2: counts bytes and knows no message. */
+  raw,
+  /** Connect's own transport, and a loop over its response. */
+  connect: connectNode,
+  /** grpc-js with a listener. */
+  grpcjs,
+  /** Connect over our connections, without reconnecting. */
+  channel: overChannel,
+  /** `reconnect()` over our connections, and a loop. */
+  reconnect: reconnecting,
+  /** What a listener of the client reads through: a stream that is pumped. */
+  live: pumped,
+} as const satisfies Record<string, (hostPort: string) => Subject>;
+
+/** A name of {@link readers}. */
+export type ReaderName = keyof typeof readers;
+
+/** Asks for messages of so many bytes; the source understands it. */
+export function requestFor(bytes: number, count: number): SubscribeToWorkflowEventsRequest {
+  return create(SubscribeToWorkflowEventsRequestSchema, { workflowRunId: `${bytes}:${count}` });
+}
+
+/** A connection of ours to one place. */
+export function channelTo(hostPort: string): Channel {
+  const [host = "", port] = hostPort.split(":");
+  return openChannel({ address: async () => ({ host, port: Number(port) }) });
+}
+
+/** The paths that the source serves. */
+export const paths = {
+  events: `/${Dispatcher.typeName}/${Dispatcher.method.subscribeToWorkflowEvents.name}`,
+  runs: `/${Dispatcher.typeName}/${Dispatcher.method.subscribeToWorkflowRuns.name}`,
+} as const;
+
+function raw(hostPort: string): Subject {
+  const windowBytes = 2 ** 20;
+  const session = connect(`http://${hostPort}`, { settings: { initialWindowSize: windowBytes } });
+  session.once("remoteSettings", () => session.setLocalWindowSize(windowBytes));
+  return {
+    read: (request) =>
+      new Promise((resolve, reject) => {
+        let bytes = 0;
+        const stream = session.request({ ":method": "POST", ":path": paths.events });
+        stream.on("data", (piece: Uint8Array) => bytes += piece.length);
+        stream.on("error", reject);
+        stream.on("end", resolve);
+        stream.end(framed(toBinary(SubscribeToWorkflowEventsRequestSchema, request)));
+      }),
+    close: () => session.close(),
+  };
+}
+
+function connectNode(hostPort: string): Subject {
+  const client = createClient(Dispatcher, createGrpcTransport({ baseUrl: `http://${hostPort}` }));
+  return {
+    read: (request, count) => readAll(client.subscribeToWorkflowEvents(request), count),
+    close: () => {},
+  };
+}
+
+function grpcjs(hostPort: string): Subject {
+  const client = new grpc.Client(hostPort, grpc.credentials.createInsecure());
+  const encode = (request: SubscribeToWorkflowEventsRequest) =>
+    Buffer.from(toBinary(SubscribeToWorkflowEventsRequestSchema, request));
+  const decode = (bytes: Buffer) => fromBinary(WorkflowEventSchema, bytes);
+  return {
+    read: (request) =>
+      new Promise((resolve, reject) => {
+        const call = client.makeServerStreamRequest(paths.events, encode, decode, request);
+        let length = 0;
+        call.on("data", (event: WorkflowEvent) => length += event.eventPayload.length);
+        call.on("error", reject);
+        call.on("end", resolve);
+      }),
+    close: () => client.close(),
+  };
+}
+
+function overChannel(hostPort: string): Subject {
+  const channel = channelTo(hostPort);
+  const client = createClient(Dispatcher, channel.transport);
+  return {
+    read: (request, count) => readAll(client.subscribeToWorkflowEvents(request), count),
+    close: () => channel.close(),
+  };
+}
+
+function reconnecting(hostPort: string): Subject {
+  const channel = channelTo(hostPort);
+  const { ready } = channel;
+  return {
+    read: (request, count) => readAll(reconnect(opener(channel, request), { ready, gate: new Gate() }), count),
+    close: () => channel.close(),
+  };
+}
+
+function pumped(hostPort: string): Subject {
+  const channel = channelTo(hostPort);
+  const { ready } = channel;
+  const bounds = {
+    maxMessages: 1000,
+    maxBytes: 4 * 2 ** 20,
+    sizeOf: (event: WorkflowEvent) => event.eventPayload.length,
+  };
+  return {
+    read: (request, count) => {
+      const open = opener(channel, request);
+      const stream = new LiveStream((signal) => reconnect(open, { ready, gate: new Gate(), signal }), bounds);
+      return readAll(stream, count);
+    },
+    close: () => channel.close(),
+  };
+}
+
+function opener(channel: Channel, request: SubscribeToWorkflowEventsRequest): Open<WorkflowEvent> {
+  const client = createClient(Dispatcher, channel.transport);
+  return ({ live, signal }) => client.subscribeToWorkflowEvents(request, { onHeader: live, signal });
+}
+
+/** Breaks after the last message, for a stream that reconnects has no end. */
+async function readAll(events: AsyncIterable<WorkflowEvent>, count: number): Promise<void> {
+  let left = count;
+  let length = 0;
+  for await (const event of events) {
+    length += event.eventPayload.length;
+    if (--left === 0) break;
+  }
+  if (left !== 0 || length === 0) throw new Error(`${left} of ${count} messages are missing`);
+}
