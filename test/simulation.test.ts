@@ -48,6 +48,13 @@ const kept: readonly (readonly [found: string, seed: number, events: readonly Ev
     { at: 140_185, do: "cut", engineNotices: false },
     { at: 169_908, do: "hold", up: true, down: true, forMs: 10_053 },
   ]],
+  ["a slot is released for an attempt that was taken while beats were refused", 40_468, [
+    { at: 52_585, do: "run", workMs: 24_630 },
+    { at: 60_714, do: "run", workMs: 5969 },
+    { at: 66_914, do: "no auth", forMs: 53_761 },
+    { at: 120_976, do: "expire" },
+    { at: 128_884, do: "cut", engineNotices: false },
+  ]],
   ["a slot is released that is that of an attempt which nobody runs", 407, [
     { at: 50_824, do: "run", workMs: 4679 },
     { at: 52_413, do: "jump", forMs: 29_957 },

@@ -41,8 +41,9 @@ export class Work {
     this.#root = root;
   }
 
-  /** The engine has taken a heartbeat: what runs here is ours. */
+  /** The engine has taken a heartbeat: what it sends from now on is ours, and what it sent before if it still was. */
   beaten(): void {
+    if (!this.#isOurs) this.#forget();
     this.#beatenAt = this.#root.clock.now();
     this.#beatenAtWall = Date.now();
   }
@@ -68,10 +69,7 @@ export class Work {
    * release, and the id must stay.
    */
   async leave(call: CallOptions): Promise<boolean> {
-    if (!this.#isOurs) {
-      this.#running.clear();
-      return true;
-    }
+    if (!this.#isOurs) this.#forget();
     const leaving = [...this.#running].filter(([, { released }]) => !released);
     const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
     return left.every((one) => one);
@@ -85,6 +83,11 @@ export class Work {
       }
       this.watch(tell, signal);
     });
+  }
+
+  /** The engine takes what a silent worker runs, but for what it has released. */
+  #forget(): void {
+    for (const [taskId, { released }] of this.#running) if (!released) this.#running.delete(taskId);
   }
 
   /** By both clocks: one does not see a machine that slept, the other does not see what somebody set. */
