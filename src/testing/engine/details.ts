@@ -1,11 +1,13 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { GetRunDetailsResponseSchema } from "../../proto.ts";
 import { RunStatus } from "../../proto.ts";
 import type { Core } from "./core.ts";
 import { isUuid } from "./ids.ts";
 import type { Run, Task } from "./state.ts";
 
 /** What GetRunDetails answers, for the id of a run or of one of its tasks. */
-export function details(core: Core, id: string) {
+export function details(core: Core, id: string): MessageInitShape<typeof GetRunDetailsResponseSchema> {
   if (!isUuid(id)) throw new ConnectError(`invalid external id: ${id}`, Code.InvalidArgument);
   const task = core.state.tasks.get(id.toLowerCase());
   const run = core.state.runs.get(id.toLowerCase()) ?? task?.run;
