@@ -32,7 +32,7 @@ function line(report: StreamReport): string {
     case "waiting":
       return `${report.stream}: lost ${report.failures} times in a row, back in ${Math.round(report.delayMs)} ms`;
     case "ended":
-      return `${report.stream}: ended${report.error === undefined ? "" : `: ${report.error}`}`;
+      return `${report.stream}: ended${report.error instanceof Error ? `: ${report.error.message}` : ""}`;
   }
 }
 

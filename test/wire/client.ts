@@ -2,7 +2,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { spawn } from "node:child_process";
-import type { Client, ClientOptions, Task, Worker } from "../../src/mod.ts";
+import type { Client, ClientOptions, Worker, WorkerOptions } from "../../src/mod.ts";
 import { createClient, task } from "../../src/mod.ts";
 import type { Clock } from "../../src/streams/clock.ts";
 import { systemClock } from "../../src/streams/clock.ts";
@@ -40,7 +40,7 @@ export class Stage {
   }
 
   /** A worker of `client` that receives, for these tasks. */
-  async worker(client: Client, ...tasks: Task<any, any>[]): Promise<Worker> { // As `worker()` takes them.
+  async worker(client: Client, ...tasks: WorkerOptions["tasks"]): Promise<Worker> {
     const worker = client.worker("tester", { tasks });
     worker.run().catch((error: unknown) => {
       // Whoever awaits `ready()` hears of it.
