@@ -1,16 +1,41 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ResourceEventType, ResourceType, type WorkflowEvent, WorkflowEventSchema } from "../../src/proto.ts";
 import { VirtualClock } from "../../src/testing/clock.ts";
 import { Agenda } from "../../src/testing/engine/agenda.ts";
+import { Bulletin } from "../../src/testing/engine/bulletin.ts";
 import { stored } from "../../src/testing/engine/durable.ts";
 import { evaluate, holds } from "../../src/testing/engine/expression.ts";
 import { Release } from "../../src/testing/engine/release.ts";
 import { Sequence } from "../../src/testing/engine/sequence.ts";
+import { type Run, State } from "../../src/testing/engine/state.ts";
 import { defaultTiming } from "../../src/testing/engine/timing.ts";
 import { UserEvents } from "../../src/testing/engine/user-events.ts";
 import { assert, suite } from "../harness.ts";
 
 const test = suite("engine parts: order and conditions");
+
+const run: Run = {
+  id: "run",
+  startedMs: 0,
+  workflow: {
+    id: "workflow",
+    versionId: "version",
+    name: "talk",
+    checksum: "",
+    steps: [],
+    priority: 1,
+    eventTriggers: [],
+    idempotency: undefined,
+  },
+  input: "",
+  metadata: {},
+  priority: 1,
+  parent: undefined,
+  event: undefined,
+  tasks: new Map(),
+  finished: false,
+};
 
 function chunk(index: number | undefined, text = String(index)): WorkflowEvent {
   return create(WorkflowEventSchema, {
@@ -101,6 +126,27 @@ test("a start is no end, and nothing is left to do for who closed", async () => 
   await clock.pass(10_000);
 
   assert.equal(out, [["end", 0]]);
+});
+
+test("what leaves together leaves by time, then by index, and ends last; nothing is kept for who comes late", async () => {
+  const clock = new VirtualClock();
+  const state = new State(10);
+  const faults = { take: (name: string) => name === "never" };
+  const bulletin = new Bulletin({ clock, state, faults, agenda: new Agenda(clock), timing: defaultTiming });
+  const heard: string[] = [];
+  const told = (event: WorkflowEvent, atMs: number) =>
+    bulletin.publish({ run, event: create(WorkflowEventSchema, { ...event, eventTimestamp: timestampFromMs(atMs) }) });
+
+  told(chunk(undefined, "lost"), 0);
+  bulletin.listen(({ event }) => heard.push(event.eventPayload));
+  told(create(WorkflowEventSchema, { resourceType: ResourceType.WORKFLOW_RUN, eventPayload: "over" }), 1);
+  told(chunk(1), 2);
+  told(chunk(0), 3);
+  told(end(ResourceEventType.COMPLETED), 5);
+  told(chunk(undefined, "free"), 4);
+  await clock.pass(20);
+
+  assert.equal(heard, ["free", "end", "0", "1", "over"]);
 });
 
 test("completions leave in the order of their numbers, and pass again when they were let out", () => {

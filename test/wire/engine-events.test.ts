@@ -269,8 +269,8 @@ test("F6: metadata streams hear all runs with the text, unordered, and hang up w
   }
   await eventually(() => worker.messages.length === 4);
 
-  const mine = worker.messages.filter((action) => JSON.parse(action.additionalMetadata!).user === "7");
-  await chunk(client, mine[0]!.taskRunExternalId, "late", 9);
+  const mine = worker.messages.find((action) => JSON.parse(action.additionalMetadata!).user === "7");
+  await chunk(client, mine!.taskRunExternalId, "late", 9);
   await eventually(() => events.messages.length === 3);
   for (const action of worker.messages) {
     await complete(client, action);

@@ -149,4 +149,18 @@ test("a key is free again after its time, and its bulk goes through in part", as
   assert.is.not(again, first);
 });
 
+test("a child that is there already is no collision", async () => {
+  const { client } = await keyed(IdempotencyMethod.STATUS, 60_000n);
+  await put(client, "parent");
+  const parentTaskRunExternalId = await trigger(client, "parent");
+  const child = { name: "once", input: '{"id":"a"}', parentTaskRunExternalId, childKey: "k" };
+
+  const first = await client.workflows.triggerWorkflow(child);
+  const again = await client.workflows.triggerWorkflow(child);
+  const other = await failure(client.workflows.triggerWorkflow({ ...child, childKey: "other" }));
+
+  assert.is(first.workflowRunId, again.workflowRunId);
+  assert.is(ConnectError.from(other).code, Code.AlreadyExists);
+});
+
 test.run();

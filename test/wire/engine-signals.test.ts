@@ -58,8 +58,10 @@ test("a signal is told to everyone who asks, and again to who asks again", async
   one.ask(taskId, "key");
   two.ask(taskId, "key");
   await eventually(() => one.messages.length === 2 && two.messages.length === 1);
+  await pause(120);
 
   const [event] = one.messages;
+  assert.equal([one.messages.length, two.messages.length], [2, 1]);
   assert.equal([event!.taskId, event!.signalKey], [taskId, "key"]);
   assert.equal(JSON.parse(new TextDecoder().decode(event!.data)), { CREATE: { sleep: [{ sleep_duration: "1ms" }] } });
   assert.equal(engine.seen.subscriptions.map((it) => it.runIds), [[`${taskId}:key`, `${taskId}:key`], [

@@ -1,3 +1,4 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ActionType, RunStatus, StepActionEventType } from "../../src/proto.ts";
 import { cuttingProxy } from "../../src/testing/mod.ts";
@@ -314,6 +315,27 @@ test("answers the smaller calls of a worker", async () => {
   assert.ok(Number(timeoutAt?.seconds) * 1000 - Date.now() > 100_000);
   assert.is(over.code, Code.NotFound);
   assert.ok((await details(client, runId)).done);
+});
+
+test("adds up changes of a time-out that follow each other closely, and answers with the one that is written", async () => {
+  const engine = await start({ timing: { refreshMs: 200 } });
+  const client = plain(engine);
+  await put(client, "slow");
+  const worker = await work(client, engine, "slow:slow");
+  const taskRunExternalId = await trigger(client, "slow");
+  await eventually(() => worker.messages.length === 1);
+  const refresh = async (incrementTimeoutBy: string) =>
+    timestampMs((await client.dispatcher.refreshTimeout({ taskRunExternalId, incrementTimeoutBy })).timeoutAt!);
+
+  const first = await refresh("10s");
+  const second = await refresh("20s");
+  const third = await refresh("30s");
+  await pause(250);
+  const last = await refresh("1s");
+
+  assert.is(second, first);
+  assert.is(third, first);
+  assert.ok(Math.abs(last - (first + 51_000)) <= 1, `${last - first}`);
 });
 
 test("cuts a connection that does not answer its pings, so that work goes to the stream that lives", async () => {

@@ -3,13 +3,17 @@ import { ResourceType } from "../../proto.ts";
 import type { Core } from "./core.ts";
 import { type News, newsOf } from "./news.ts";
 
+interface Needed extends Pick<Core, "agenda" | "clock" | "state" | "timing"> {
+  readonly faults: Pick<Core["faults"], "take">;
+}
+
 /** The engine's pub/sub: at most once, to whoever listens, a few milliseconds late, in an order of its own. */
 export class Bulletin {
-  readonly #core: Core;
+  readonly #core: Needed;
   readonly #readers = new Set<(news: News) => void>();
   #pending: News[] = [];
 
-  constructor(core: Core) {
+  constructor(core: Needed) {
     this.#core = core;
     core.state.listen((happening) => {
       if (this.#readers.size === 0) return;

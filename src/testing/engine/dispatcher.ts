@@ -7,6 +7,7 @@ import type { Core } from "./core.ts";
 import type { Durable } from "./durable.ts";
 import { Feed } from "./feed.ts";
 import { isUuid } from "./ids.ts";
+import { Refresh } from "./refresh.ts";
 import { subscribeToWorkflowRuns } from "./results.ts";
 import type { Runs } from "./runs.ts";
 import { drained, killed } from "./call.ts";
@@ -26,6 +27,7 @@ export function dispatcher(
   durable: Durable,
 ): Partial<ServiceImpl<typeof Dispatcher>> {
   const { tenantId } = core;
+  const refresh = new Refresh(core, runs.scheduler);
 
   return {
     register(request) {
@@ -94,9 +96,7 @@ export function dispatcher(
       const moreMs = duration(incrementTimeoutBy);
       if (moreMs === undefined) throw new ConnectError("invalid duration", Code.InvalidArgument);
       const task = running(core, taskRunExternalId);
-      const deadlineMs = (task.deadlineMs ?? core.clock.now()) + moreMs;
-      runs.scheduler.arm(task, deadlineMs);
-      return { timeoutAt: timestampFromMs(Math.round(deadlineMs)) };
+      return { timeoutAt: timestampFromMs(Math.round(refresh.by(task, moreMs))) };
     },
 
     releaseSlot({ taskRunExternalId }) {

@@ -57,7 +57,10 @@ export class Durable {
   await(task: Task, entry: Entry): void {
     const childId = entry.childId;
     if (childId === undefined || entry.outcome !== undefined) return;
-    const outcome = outcomeOf(this.#core.state.runs.get(childId));
+    const child = this.#core.state.runs.get(childId);
+    // The run of an unknown workflow: nothing ever comes of it.
+    if (child === undefined) return;
+    const outcome = outcomeOf(child);
     if (outcome !== undefined) {
       this.log(task).settle(entry, outcome);
       return;
@@ -98,8 +101,8 @@ export class Durable {
 }
 
 /** What the parent of a run gets to know; nothing, for ever, of an output that is a list, a text or a number. */
-function outcomeOf(run: Run | undefined): Outcome | undefined {
-  if (run === undefined || !run.finished) return undefined;
+function outcomeOf(run: Run): Outcome | undefined {
+  if (!run.finished) return undefined;
   const tasks = [...run.tasks.values()];
   const failed = tasks.find((task) => task.state === "failed");
   if (failed !== undefined) return { payload: "", error: failed.error ?? "" };

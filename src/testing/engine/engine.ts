@@ -81,8 +81,8 @@ const day = 86_400_000;
  * Starts an engine inside this process: a real gRPC server on loopback that keeps everything in memory. It is for tests
  * and demonstrations; in production runs the Hatchet engine.
  *
- * Not imitated: conditions of tasks (refused), and crons, concurrency, rate limits, filters and labels (accepted, without
- * effect).
+ * Not imitated: conditions of tasks and branches of durable tasks (refused), and crons, concurrency, rate limits, filters
+ * and labels (accepted, without effect). Of CEL it knows paths, literals, comparisons and the logic between them.
  */
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const engine = new EmbeddedEngine(options);

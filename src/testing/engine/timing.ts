@@ -14,6 +14,8 @@ export interface EngineTiming {
   readonly gapMs: number;
   /** After the end of an attempt, when the order of its chunks is forgotten. @default 100 (2000) */
   readonly forgetMs: number;
+  /** Changes of a time-out that follow each other within this are written once. @default 25 (500) */
+  readonly refreshMs: number;
   /** The longest a durable request takes. @default 2 (some 10) */
   readonly durableMs: number;
   /** A completion held back for so long by one that is missing counts as stalled. @default 3000 (60000) */
@@ -54,6 +56,7 @@ export const defaultTiming: EngineTiming = {
   flushMs: 20,
   gapMs: 250,
   forgetMs: 100,
+  refreshMs: 25,
   durableMs: 2,
   orderGapMs: 3000,
   housekeepingMs: 20,
