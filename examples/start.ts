@@ -67,7 +67,7 @@ export async function main(
     screen.close();
     await worker.stop({ graceMs: 1000 });
     await working;
-    show(screen);
+    show(screen, signal);
   }
   return ledger.lost === 0;
 }
@@ -81,7 +81,7 @@ async function one(client: Client, number: number, signal: AbortSignal): Promise
     ledger.settled(run.id, doubled === 2 * number);
   } catch (error) {
     signal.throwIfAborted();
-    console.error(error); // It counts as lost.
+    ledger.failed(error);
   }
 }
 
@@ -95,19 +95,16 @@ async function triggered(client: Client, number: number, signal: AbortSignal) {
   }
 }
 
-function show(screen: Screen): void {
+function show(screen: Screen, signal: AbortSignal): void {
   const unlost = ledger.lost === 0;
   screen.say();
   for (const [name, value] of ledger.table()) {
     const line = `  ${name.padEnd(46)}${String(value).padStart(8)}`;
     screen.say(name === "results lost" ? screen.paint(unlost ? "green" : "red", line) : line);
   }
+  const missing = `${ledger.lost} results ${signal.aborted ? "were not awaited" : "were lost"}.`;
   screen.say();
-  screen.say(
-    unlost
-      ? screen.paint("bold", `  Nothing was lost. ${ledger.elapsed}`)
-      : screen.paint("red", `  ${ledger.lost} results were lost. ${ledger.elapsed}`),
-  );
+  screen.say(screen.paint(unlost ? "bold" : "red", `  ${unlost ? "Nothing was lost." : missing} ${ledger.elapsed}`));
 }
 
 async function start(): Promise<boolean> {

@@ -1,10 +1,11 @@
-import { StreamError } from "../../src/mod.ts";
+import { RunFailedError, StreamError } from "../../src/mod.ts";
 
 /** What happened, for the closing table. */
 export class Ledger {
   readonly #startedAt = Date.now();
   readonly #attempts = new Map<string, number>();
   readonly #settled = new Map<string, number>();
+  readonly #failures = new Set<string>();
   readonly #cuts = new Map<string, number>();
   #triggered = 0;
   #inFlight = 0;
@@ -44,6 +45,16 @@ export class Ledger {
     this.#settled.set(runId, times);
     if (times === 1) this.#inFlight--;
     if (!isRight) this.#wrong++;
+  }
+
+  /** A run without a result; how, is told once for all that fail in the same way. */
+  failed(error: unknown): void {
+    this.#inFlight--;
+    const failures = error instanceof RunFailedError ? error.failures.map(({ message }) => message) : [String(error)];
+    for (const failure of failures) {
+      if (!this.#failures.has(failure)) console.error(`\n  ${failure}`);
+      this.#failures.add(failure);
+    }
   }
 
   /** A worker began an attempt; the engine may hand the same one out twice. */
