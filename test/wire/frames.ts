@@ -20,7 +20,7 @@ export const ok: Readonly<Record<string, string>> = { "grpc-status": "0" };
 export type FrameCall = (connection: FrameConnection, id: number) => void;
 
 /** One connection of a server that writes any frame it is told to, whatever library the runtime has. */
-class FrameConnection {
+export class FrameConnection {
   readonly socket: Socket;
   /** Ids of the calls that came, and of those the client reset, with the code. */
   readonly calls: number[] = [];

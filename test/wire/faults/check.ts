@@ -27,6 +27,7 @@ const did = {
   again: "the loop waits and opens again",
   call: "the call throws it",
   ended: "the loop ends",
+  failed: "the loop fails",
   held: "the loop waits for ever, until its signal aborts",
   reason: "the loop throws its signal's reason",
   refused: "the loop throws refused",

@@ -10,9 +10,10 @@ export type Moment = "pre" | "mid";
 
 /**
  * What became of a loop: it waited and opened the stream again; it threw StreamError with that code; it ended; it threw
- * its own signal's reason, or what the caller's code threw, or, being a call, the error; or nothing happened to it.
+ * its own signal's reason, or what the caller's code threw, or, being a call, the error; or nothing happened to it. Any
+ * other error is one that no loop should throw.
  */
-export type Outcome = "again" | "refused" | "stalled" | "ended" | "reason" | "thrown" | "call" | "held";
+export type Outcome = "again" | "refused" | "stalled" | "ended" | "reason" | "thrown" | "call" | "held" | "failed";
 
 /** What ends a stream or a dial whose peer says nothing that would. */
 export type Guard = "unanswered" | "connect time-out" | "ping" | "size limit" | "timeoutMs" | "signal";

@@ -107,7 +107,7 @@ class Course {
     const { aborted, reason } = this.#signal;
     if (aborted && error === reason) return reason === held ? "held" : "reason";
     if (error instanceof StreamError && (error.code === "refused" || error.code === "stalled")) return error.code;
-    return "thrown";
+    return error instanceof StreamError || error instanceof ConnectError ? "failed" : "thrown";
   }
 
   async *#open(client: Opening["client"], attempt: Attempt<Message>): AsyncGenerator<Message, void> {
