@@ -2,7 +2,7 @@ import type { Client, RunRef, Worker } from "../../src/mod.ts";
 import { task } from "../../src/mod.ts";
 import type { Cut } from "../../src/testing/link.ts";
 import { assert } from "../harness.ts";
-import { blindMs, command, live, mark, pause, quickPings, Stage, until } from "./live.ts";
+import { blindMs, command, drain, live, mark, pause, quickPings, Stage, until } from "./live.ts";
 
 const cuts = live("live cuts");
 const ends = live("live drains and kills", "LIVE_DRAIN", "LIVE_KILL", "LIVE_START");
@@ -102,7 +102,7 @@ ends("results survive a drain and a start of the engine", { limitMs: 120_000 }, 
   const arrived = arrive(runs);
   await pause(500);
 
-  await command("LIVE_DRAIN");
+  await drain();
   const ready = client.health().ready;
   await pause(1000);
   await command("LIVE_START");

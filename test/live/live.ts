@@ -57,6 +57,18 @@ export function command(name: Command): Promise<void> {
   });
 }
 
+/**
+ * Stops the engine as a deploy does: one that is still there after 30 s is killed, as orchestrators do. A busy engine
+ * may hang in its own shutdown. True when it went by itself.
+ */
+export async function drain(): Promise<boolean> {
+  const gone = command("LIVE_DRAIN");
+  const inTime = await Promise.race([gone.then(() => true), sleep(30_000, false)]);
+  if (!inTime) await command("LIVE_KILL");
+  await gone;
+  return inTime;
+}
+
 /** A cutting proxy before the engine, and clients that go through it. */
 export class Stage {
   readonly proxy: CuttingProxy;
