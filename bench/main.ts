@@ -36,6 +36,7 @@ const document = report(series, plan, {
   machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown"}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
   kernel: `${type()} ${release()}`,
   versions: versions(),
+  cores: cpus().length,
   load: [before, loadavg()[0] ?? NaN],
   rounds,
   command: "npm run bench",

@@ -14,6 +14,7 @@ export interface Circumstances {
   readonly versions: Readonly<Record<string, string>>;
   /** The load before and after. */
   readonly load: readonly [number, number];
+  readonly cores: number;
   readonly rounds: number;
   readonly command: string;
 }
@@ -71,7 +72,7 @@ export function report(series: Series, plan: Plan, where: Circumstances, bundle:
   }\n`;
 }
 
-function head({ command, date, kernel, load, machine, rounds, versions }: Circumstances): string {
+function head({ command, cores, date, kernel, load, machine, rounds, versions }: Circumstances): string {
   const runtimes = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return `# Performance
 
@@ -86,7 +87,11 @@ Written by \`${command}\`; do not edit.
 | Load average | ${load[0].toFixed(1)} before, ${load[1].toFixed(1)} after |
 | Rounds | ${rounds}, each measurement in a process of its own, the order turning round |
 
-Differences that the brackets cover mean nothing.`;
+${
+    load[0] > cores / 2
+      ? "**Others used the machine meanwhile.** Times and rates say little then; CPU time, heap and sizes hold."
+      : "Differences that the brackets cover mean nothing."
+  }`;
 }
 
 function found(series: Series, plan: Plan): string {

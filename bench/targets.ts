@@ -23,16 +23,16 @@ export const targets: readonly Target[] = [
       `${reader === "live" ? "A pumped stream" : "`reconnect()`"} reads no slower than Connect alone, give or take ` +
       `${noise * 100} %, at every size`,
     found: (series, runtime, { sizes }) => {
-      const ratios = sizes.map(({ bytes }) =>
-        series.ratio(["read", runtime, bytes, reader, "perSecond"], ["read", runtime, bytes, "connect", "perSecond"])
-          ?.median
-      );
-      if (ratios.some((ratio) => ratio === undefined)) return undefined;
-      const all = ratios.map((ratio) => ratio ?? NaN);
-      return {
-        text: all.map((ratio) => `${ratio.toFixed(2)} ×`).join(", "),
-        met: all.every((ratio) => ratio >= 1 - noise),
-      };
+      const ratios = (what: string) =>
+        sizes.map(({ bytes }) => {
+          const [own, other] = [reader, "connect"].map((name) => ["read", runtime, bytes, name, what]);
+          return series.ratio(own ?? [], other ?? [])?.median ?? NaN;
+        });
+      const [rates, cpu] = [ratios("perSecond"), ratios("cpuUs")];
+      if (rates.some(Number.isNaN)) return undefined;
+      const print = (values: readonly number[]) => values.map((value) => `${value.toFixed(2)} ×`).join(", ");
+      const text = print(rates) + (cpu.some(Number.isNaN) ? "" : `; CPU per message ${print(cpu)}`);
+      return { text, met: rates.every((rate) => rate >= 1 - noise) };
     },
     because: "each small message passes a promise and a generator more, and in a pumped stream a queue: about half a " +
       "microsecond, where Connect's own six async generators take four to six. It is the same for every size, so only the " +

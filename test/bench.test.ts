@@ -91,6 +91,7 @@ test("a report says what was measured, what was promised, and why something was 
   }
   const circumstances = {
     command: "npm run bench",
+    cores: 2,
     date: "2026-01-02",
     kernel: "Linux 6",
     load: [0.5, 1],
