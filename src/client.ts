@@ -10,6 +10,7 @@ import { actions } from "./listeners/actions.ts";
 import type { RegisterOptions, Registration } from "./listeners/register.ts";
 import { checkRegistration, register } from "./listeners/register.ts";
 import { Results } from "./listeners/results.ts";
+import { Rest } from "./rest.ts";
 import { Root } from "./root.ts";
 import { Runs } from "./runs.ts";
 import type { WaitOptions } from "./runs.ts";
@@ -22,6 +23,8 @@ import { Worker } from "./worker/worker.ts";
 export class Client implements AsyncDisposable {
   /** Triggers runs and waits for them. */
   readonly runs: Runs;
+  /** Reads the REST API. */
+  readonly rest: Rest;
   readonly #root: Root;
   readonly #results: Results;
   readonly #workers = new Set<Worker>();
@@ -32,6 +35,9 @@ export class Client implements AsyncDisposable {
     this.#root = root;
     this.#results = new Results(root);
     this.runs = new Runs(root, this.#results);
+    const { authorization, clock, config: { retry, serverUrl }, random } = root;
+    const attempts = retry.restAttempts;
+    this.rest = new Rest({ attempts, authorization, clock, fetch, random, serverUrl, signal: root.signal });
     const { signal } = root.config;
     const undo = signal && onAbort(signal, () => void this.close());
     if (undo !== undefined) onAbort(root.signal, undo);

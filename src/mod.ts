@@ -30,6 +30,7 @@ export type { Action, CancelAction, ReportOptions, StartAction } from "./listene
 export type { ActionsOptions } from "./listeners/actions.ts";
 export type { RegisterOptions, Registration } from "./listeners/register.ts";
 export type { Logger } from "./logger.ts";
+export { type Rest, RestError, type RestOptions, type RestRequest } from "./rest.ts";
 export type { Outputs, RunRef, Runs, SettledRun, TriggerOptions, WaitOptions } from "./runs.ts";
 export { StreamError, type StreamErrorCode } from "./streams/errors.ts";
 export type { StreamStatus } from "./streams/status.ts";

@@ -64,7 +64,7 @@ export class Root {
       publish(report);
     });
     this.doubt = new Doubt(clock, () => this.#expiresAt);
-    this.channel = open((signal) => this.#authorization(signal));
+    this.channel = open(this.authorization);
   }
 
   /** Aborts when the client closes, with the `closed` that its waiters get. */
@@ -144,11 +144,12 @@ export class Root {
     await this.channel.close();
   }
 
-  async #authorization(signal: AbortSignal | undefined): Promise<string> {
+  /** The header that every call carries, with the token of the moment. */
+  readonly authorization: Authorization = async (signal) => {
     const token = await this.config.token(signal);
     this.#expiresAt = expiresAt(token);
     return `Bearer ${token}`;
-  }
+  };
 
   #verdict(error: unknown): string {
     return judge(
