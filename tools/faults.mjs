@@ -119,7 +119,7 @@ be, and the next message arrives. The milliseconds are from the fault to its end
 them nothing was left: no stream on the server, no connection, no listener on the caller's signal.
 
 \`sess_destroy\` is what the server's own node:http2 does, and servers run on the runtime measured: Node's cuts the
-connection, those of Deno and Bun end each stream first. Every other fault is made byte by byte, the same on all.
+connection, those of Deno and Bun end each stream first. Other faults of streams are made byte by byte, the same on all.
 `;
 }
 
