@@ -75,6 +75,7 @@ export function originOf(error: unknown): Origin {
   if (code === Code.ResourceExhausted) return "local";
   if (code === Code.Internal && cause === undefined) return "local";
   if (code === Code.InvalidArgument && cause instanceof Error) return "local"; // JSON that does not parse.
+  if (cause instanceof URIError) return "local"; // A status whose message is not encoded as it should be.
   if ((code === Code.Unknown || code === Code.Internal) && isThrown(cause)) return "caller";
   return byCode[code] === "fatal" ? "engine" : "wire";
 }

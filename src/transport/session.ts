@@ -88,6 +88,7 @@ export class Session implements Connection, Peer {
     const { authority, http2, socket } = this.#dialed;
     const stream = http2.request({ ":authority": authority, ...headers }, options);
     if (this.#open++ === 0) socket.ref();
+    const { received } = this;
     watch(stream, (code) => {
       if (--this.#open === 0) {
         socket.unref();
@@ -95,6 +96,8 @@ export class Session implements Connection, Peer {
       }
       // Not the peer's GOAWAY but our own library out of memory: no later call on this session would get through.
       if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM && !this.#calmed) this.retire();
+      // Not the peer's refusal either: our library gave the session up over a frame that it could not read, untold.
+      if (code === constants.NGHTTP2_REFUSED_STREAM && this.received === received) this.retire();
     });
     return stream;
   }

@@ -19,13 +19,26 @@ export function watch(stream: ClientHttp2Stream, closed: (code: number) => void)
   });
   stream.once("response", (headers) => {
     answered = true;
+    decodable(headers);
     if (!isGrpc(headers)) stream.resume();
   });
+  stream.once("trailers", decodable);
   stream.once("close", () => {
     closed(stream.rstCode);
     // Connect listens a moment after the stream was made, and makes an error of its own of most codes first.
     if (!answered) setImmediate(() => stream.emit("error", failure ?? unanswered()));
   });
+}
+
+/** Over a message that is not encoded as it should be, Connect would forget the status, and blame the caller. */
+function decodable(fields: IncomingHttpHeaders): void {
+  const message = fields["grpc-message"];
+  if (typeof message !== "string") return;
+  try {
+    decodeURIComponent(message);
+  } catch {
+    fields["grpc-message"] = message.replaceAll("%", "%25"); // Then it is read as it stands.
+  }
 }
 
 /** Whether somebody will read the body. */
