@@ -4,6 +4,7 @@ import type { Health, StreamReport } from "./board.ts";
 import { channelOf } from "./channel.ts";
 import type { ClientOptions } from "./config.ts";
 import { resolveConfig } from "./config.ts";
+import { Events } from "./events.ts";
 import type { Action } from "./listeners/action.ts";
 import type { ActionsOptions } from "./listeners/actions.ts";
 import { actions } from "./listeners/actions.ts";
@@ -23,6 +24,8 @@ import { Worker } from "./worker/worker.ts";
 export class Client implements AsyncDisposable {
   /** Triggers runs and waits for them. */
   readonly runs: Runs;
+  /** Tells the engine what happened. */
+  readonly events: Events;
   /** Reads the REST API. */
   readonly rest: Rest;
   readonly #root: Root;
@@ -35,6 +38,7 @@ export class Client implements AsyncDisposable {
     this.#root = root;
     this.#results = new Results(root);
     this.runs = new Runs(root, this.#results);
+    this.events = new Events(root);
     const { authorization, clock, config: { retry, serverUrl }, random } = root;
     const attempts = retry.restAttempts;
     this.rest = new Rest({ attempts, authorization, clock, fetch, random, serverUrl, signal: root.signal });

@@ -1,7 +1,10 @@
 import type { StartAction } from "../listeners/action.ts";
+import type { Root } from "../root.ts";
+import type { Effects } from "./effects.ts";
+import { effectsOf } from "./effects.ts";
 
-/** What a running task knows beside its input. */
-export interface Context {
+/** What a running task knows beside its input, and what it can tell the engine. */
+export interface Context extends Effects {
   /** Aborts when the run is cancelled, a newer attempt has come, or the worker stops: then the result is not asked for. */
   readonly signal: AbortSignal;
   readonly runId: string;
@@ -20,7 +23,18 @@ export interface Context {
 }
 
 /** The context of one attempt. */
-export function contextOf(action: StartAction, signal: AbortSignal): Context {
+export function contextOf(root: Root, action: StartAction, signal: AbortSignal): Context {
   const { attempt, metadata, name, parents, runId, taskId, triggers, workerId } = action;
-  return { signal, runId, taskId, name, attempt, workerId, metadata, parents, triggers };
+  return {
+    signal,
+    runId,
+    taskId,
+    name,
+    attempt,
+    workerId,
+    metadata,
+    parents,
+    triggers,
+    ...effectsOf(root, action, signal),
+  };
 }

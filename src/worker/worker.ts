@@ -173,7 +173,7 @@ export class Worker implements AsyncDisposable {
     action.started({ signal }).catch(lost);
     let report: () => Promise<void>;
     try {
-      const output = await task.run(action.input, contextOf(action, signal));
+      const output = await task.run(action.input, contextOf(this.#root, action, signal));
       report = () => action.completed(output, { signal });
     } catch (error) {
       report = () => action.failed(error, { signal });

@@ -101,7 +101,8 @@ test("runs what comes, and reports its start and its output", async () => {
   work.end(0, { total: 6 });
   await rig.pass(0);
 
-  const { signal: _, ...context } = work.contexts[0]!;
+  const { log, putStream, refreshTimeout, releaseSlot, signal: _, ...context } = work.contexts[0]!;
+  assert.equal([log, putStream, refreshTimeout, releaseSlot].map((effect) => typeof effect), Array(4).fill("function"));
   assert.equal(context, {
     runId: id(3),
     taskId: id(3),
