@@ -1,12 +1,12 @@
 import type { StreamStatus } from "./streams/status.ts";
 
 /** Which of the engine's streams. */
-export type StreamKind = "actions" | "results";
+export type StreamKind = "actions" | "results" | "events" | "metadata";
 
 /** Where one stream of a client is. */
 export type StreamReport = StreamStatus & {
   readonly stream: StreamKind;
-  /** Which one of its kind: the worker's id or name, `shared` for what all callers share. */
+  /** Which one of its kind: the worker's id or name, the run's id, `key=value`, `shared` for what all callers share. */
   readonly id: string;
   /** What makes a live stream doubtful: a heartbeat that the engine has refused, or has not taken yet. */
   readonly trouble?: unknown;

@@ -9,6 +9,10 @@ import { RunCancelledError } from "./errors.ts";
 import type { RunFailedError } from "./errors.ts";
 import { named, priority as checkPriority, uuid } from "./ids.ts";
 import { encodeInput } from "./json.ts";
+import type { ChunksOptions } from "./listeners/chunks.ts";
+import { Chunks } from "./listeners/chunks.ts";
+import type { RunEvent } from "./listeners/event.ts";
+import { metadataEvents, runEvents } from "./listeners/events.ts";
 import type { Outcome } from "./listeners/outcome.ts";
 import type { Results } from "./listeners/results.ts";
 import type { Root } from "./root.ts";
@@ -48,6 +52,10 @@ export interface RunRef<O> {
   readonly id: string;
   /** Its outcome; see {@link Runs.result}. */
   result(options?: WaitOptions): Promise<O>;
+  /** What happens in it; see {@link Runs.events}. */
+  events(options?: WaitOptions): LiveStream<RunEvent>;
+  /** What its tasks stream; see {@link Runs.chunks}. */
+  chunks(options?: ChunksOptions): LiveStream<string>;
   /** Where it is; see {@link Runs.details}. */
   details(options?: WaitOptions): Promise<RunDetails>;
   /** Asks the engine to cancel it. */
@@ -109,6 +117,49 @@ export class Runs {
     return new LiveStream((life) => this.#settled(ids, life), { signal });
   }
 
+  /**
+   * What happens in a run, from now on, and what its tasks stream. The loop ends when the run has completed, and throws
+   * when it failed or was cancelled.
+   *
+   * The engine tells each event at most once, to whoever listens at the moment: what happens while the wire is cut is
+   * lost, and a `gap` among the events says where. Of what waits for the loop it keeps 1,000 events or 4 MiB; then it
+   * stops reading, and so slows the engine down for all who listen to events: take them soon.
+   *
+   * @throws TypeError when the id is no UUID, at once
+   * @throws RunFailedError, RunCancelledError
+   * @throws StreamError `unreachable`, `refused` (the token, or a run that the engine does not know), `stalled`, `closed`
+   */
+  events(runId: string, options: WaitOptions = {}): LiveStream<RunEvent> {
+    return runEvents(this.#root, runId, options);
+  }
+
+  /**
+   * The texts that a run's tasks stream, in the order of their numbers where the sender numbers them. It ends as
+   * {@link Runs.events} does.
+   *
+   * @throws StreamError `gap` where some may be missing, unless `onGap` is there to be told
+   *
+   * @example
+   * ```ts
+   * const chunks = hatchet.runs.chunks(run.id, { onGap: () => console.log("[…]") });
+   * return new Response(ReadableStream.from(chunks).pipeThrough(new TextEncoderStream()));
+   * ```
+   */
+  chunks(runId: string, options: ChunksOptions = {}): LiveStream<string> {
+    return new Chunks(this.#root, runId, options);
+  }
+
+  /**
+   * What happens in all runs that were triggered with this metadata; only values that are texts are found. It ends by
+   * the caller only: the engine hangs up whenever no such run is left, and it listens again, with a `gap` between.
+   *
+   * @throws TypeError when key or value is no text or empty, at once
+   * @throws StreamError `unreachable`, `refused`, `stalled`, `closed`
+   */
+  eventsByMetadata(key: string, value: string, options: WaitOptions = {}): LiveStream<RunEvent> {
+    return metadataEvents(this.#root, key, value, options);
+  }
+
   /** Where a run is, and what came of its tasks. @throws ConnectError NotFound for an unknown run */
   async details(runId: string, { signal }: WaitOptions = {}): Promise<RunDetails> {
     const externalId = uuid(runId, "run id");
@@ -142,6 +193,8 @@ export class Runs {
         const outputs = await this.result(id, wait);
         return task === undefined ? outputs : outputs[task];
       },
+      events: (wait) => this.events(id, wait),
+      chunks: (wait) => this.chunks(id, wait),
       details: (wait) => this.details(id, wait),
       cancel: (wait) => this.cancel(id, wait),
     };

@@ -1,6 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { Dispatcher } from "../gen/dispatcher/dispatcher_pb.ts";
+import { V1Dispatcher } from "../gen/v1/dispatcher_pb.ts";
 import { AdminService } from "../gen/v1/workflows_pb.ts";
 import { WorkflowService } from "../gen/workflows/workflows_pb.ts";
 import type { Clock, Connection } from "../src/streams/mod.ts";
@@ -188,7 +189,13 @@ export class Remote {
         unsubscribe: (request, context) => answer(context, request, {}),
         listenV2: (request, { requestHeader }) => wires(requestHeader).serve([request]),
         listen: (request, { requestHeader }) => wires(requestHeader).serve([request]),
+        subscribeToWorkflowEvents: (request, { requestHeader }) => wires(requestHeader).serve([request]),
         subscribeToWorkflowRuns: (requests, { requestHeader }) => wires(requestHeader).serve(requests),
+      });
+      service(V1Dispatcher, {
+        registerDurableEvent: (request, context) => answer(context, request, {}),
+        listenForDurableEvent: (requests, { requestHeader }) => wires(requestHeader).serve(requests),
+        durableTask: (requests, { requestHeader }) => wires(requestHeader).serve(requests),
       });
       service(AdminService, {
         putWorkflow: (request, context) => answer(context, request, {}),

@@ -31,14 +31,18 @@ export function fromEvent({ results, workflowRunId: runId }: WorkflowRunEvent): 
 export function fromDetails(runId: string, { done, status, taskRuns }: GetRunDetailsResponse): Outcome | undefined {
   if (!done) return undefined;
   const failures: RunFailure[] = [];
-  const outputs: (readonly [task: string, output: unknown])[] = [];
+  const outputs: (readonly [task: string, output: Uint8Array | undefined])[] = [];
   for (const [task, { error, externalId: taskId, output, status: taskStatus }] of Object.entries(taskRuns)) {
     // By status: an error is there even for a success, and empty then.
-    if (taskStatus === RunStatus.COMPLETED) outputs.push([task, parse(output && new TextDecoder().decode(output))]);
+    if (taskStatus === RunStatus.COMPLETED) outputs.push([task, output]);
     else failures.push({ task, taskId, message: failureText(error ?? "") });
   }
   if (status === RunStatus.CANCELLED) return { error: new RunCancelledError(runId, failures) };
-  if (status === RunStatus.COMPLETED && failures.length === 0) return { outputs: Object.fromEntries(outputs) };
+  if (status === RunStatus.COMPLETED && failures.length === 0) {
+    // Read last: an output that nobody can read does not hide that the run failed.
+    const read = outputs.map(([task, output]) => [task, parse(output && new TextDecoder().decode(output))] as const);
+    return { outputs: Object.fromEntries(read) };
+  }
   return { error: new RunFailedError(runId, failures) };
 }
 

@@ -1,12 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { SubscribeToWorkflowRunsRequest, WorkflowRunEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
 import { Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
-import { AdminService } from "../../gen/v1/workflows_pb.ts";
+import type { GetRunDetailsResponse } from "../../gen/v1/workflows_pb.ts";
 import { uuid } from "../ids.ts";
 import type { Root } from "../root.ts";
 import { StreamError } from "../streams/errors.ts";
 import { Subscriptions } from "../streams/subscriptions.ts";
 import { originOf } from "../streams/verdict.ts";
+import { inquire } from "./inquiry.ts";
 import type { Outcome } from "./outcome.ts";
 import { fromDetails, fromEvent } from "./outcome.ts";
 
@@ -81,16 +82,15 @@ export class Results {
    * Asks for a run's details; an answer that settles nothing leaves the run to the stream, where it is asserted anew.
    */
   async #ask(runId: string): Promise<void> {
-    const { clock, flights, signal } = this.#root;
+    const { clock, signal } = this.#root;
     const atMs = clock.now();
     const unknownSinceMs = this.#asked.get(runId)?.unknownSinceMs;
     this.#note(runId, { atMs, unknownSinceMs });
     try {
-      const outcome = await flights.do(`details:${runId}`, (flight) => this.#details(runId, flight), signal);
-      if (outcome !== undefined) this.#shared.settle(runId, outcome as Outcome); // Under its own key.
+      const details = await inquire(this.#root, runId, signal);
+      this.#learned(runId, details);
       this.#note(runId, { atMs, unknownSinceMs: undefined });
     } catch (error) {
-      if (error instanceof Unreadable) return this.#shared.fail(runId, error.cause);
       if (signal.aborted || !isUnknown(error)) return; // The next cast asks again.
       this.#note(runId, { atMs, unknownSinceMs: unknownSinceMs ?? atMs });
       if (unknownSinceMs === undefined || atMs - unknownSinceMs < againMs) return;
@@ -98,15 +98,12 @@ export class Results {
     }
   }
 
-  async #details(runId: string, signal: AbortSignal): Promise<Outcome | undefined> {
-    const details = await this.#root.background(
-      (options) => this.#root.rpc(AdminService).getRunDetails({ externalId: runId }, options),
-      signal,
-    );
+  #learned(runId: string, details: GetRunDetailsResponse): void {
     try {
-      return fromDetails(runId, details);
-    } catch (cause) {
-      throw new Unreadable("An output is no JSON", { cause }); // It will be none tomorrow.
+      const outcome = fromDetails(runId, details);
+      if (outcome !== undefined) this.#shared.settle(runId, outcome);
+    } catch (error) {
+      this.#shared.fail(runId, error); // An output that is no JSON will be none tomorrow.
     }
   }
 
@@ -148,9 +145,6 @@ export class Results {
     return due.slice(0, netSize);
   }
 }
-
-/** The engine answered, and no repetition makes sense of what it said. */
-class Unreadable extends Error {}
 
 /** What ended the stream for all, as one of its waiters gets it. */
 function about(runId: string, error: unknown): unknown {

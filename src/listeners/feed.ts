@@ -1,0 +1,214 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { SubscribeToWorkflowEventsRequestSchema, WorkflowEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
+import type { Entry, StreamKind } from "../board.ts";
+import type { Root } from "../root.ts";
+import type { Attempt } from "../streams/attempt.ts";
+import { after } from "../streams/clock.ts";
+import { StreamError } from "../streams/errors.ts";
+import { Pump } from "../streams/pump.ts";
+import { pushback } from "../streams/pushback.ts";
+import { reconnect } from "../streams/reconnect.ts";
+import type { Linked } from "../streams/signal.ts";
+import { linked, onAbort } from "../streams/signal.ts";
+import type { StreamStatus } from "../streams/status.ts";
+import type { Ending, Verdict } from "../streams/verdict.ts";
+import { Comeback } from "./comeback.ts";
+import type { RunEvent, RunGap } from "./event.ts";
+import { gap } from "./order.ts";
+
+/** From when a stream was subscribed where nothing tells, in milliseconds. */
+const letInMs = 250;
+/** From when it was subscribed even if it told nothing: the engine looks for a run no longer, in milliseconds. */
+const foundMs = 10_000;
+/** How long the engine has to end a stream that is over, and to tell what is on its way, in milliseconds. */
+const graceMs = 1000;
+
+const comesBack: readonly Verdict[] = ["transient", "suspect", "doubt"];
+
+/** What one kind of stream of events does in its own way. */
+export interface Matter {
+  readonly stream: StreamKind;
+  readonly id: string;
+  readonly priority: number;
+  readonly request: MessageInitShape<typeof SubscribeToWorkflowEventsRequestSchema>;
+  /** How often to ask whether all is told, in milliseconds; `undefined` for never. */
+  readonly probeMs: number | undefined;
+  /** What a message tells. */
+  tell(message: WorkflowEvent): readonly RunEvent[];
+  /** Whether the engine says with a message that all is told; it may be wrong. */
+  hangsUp(message: WorkflowEvent): boolean;
+  /** Whether all is told; `undefined` when nobody answers. */
+  isOver(signal: AbortSignal): boolean | Promise<boolean | undefined>;
+  /** The stream was lost: until it is open again nothing is told. */
+  lost(): void;
+  /** Called behind the last event. @throws what the loop is to throw */
+  end(): void;
+}
+
+/** One attempt. */
+interface Try {
+  readonly life: Linked;
+  readonly openedAt: number;
+  /** Whether it told anything. */
+  told: boolean;
+  /** Whether the engine said that this was all. */
+  hungUp: boolean;
+  /** Whether somebody else said so. */
+  isOver: boolean;
+}
+
+/** The events of one subscription, from attempt to attempt; each time it is opened again there is a gap between them. */
+export class Feed {
+  readonly #root: Root;
+  readonly #matter: Matter;
+  readonly #entry: Entry;
+  readonly #comeback: Comeback;
+  /** Hands one event at a time on, and takes gaps in between. */
+  readonly #inlet = new Pump<RunEvent>({ maxMessages: 1 });
+  #try: Try | undefined;
+  #status: StreamStatus | undefined;
+  #isPaused = false;
+  /** Whether an attempt was let in, or need not be. */
+  #isIn = false;
+  #failed = 0;
+  /** Whether an attempt was ever subscribed: what came before was promised to nobody. */
+  #wasSubscribed = false;
+  /** What is to be told before the next event. */
+  #gap: RunGap | undefined;
+  /** How the last ending was no failure of the client's. */
+  #excuse: "early" | "alone" | undefined;
+
+  constructor(root: Root, matter: Matter) {
+    this.#root = root;
+    this.#matter = matter;
+    this.#entry = root.board.add(matter.stream, matter.id);
+    this.#comeback = new Comeback(root.random);
+  }
+
+  /** Says whether reading pauses, because whoever loops is behind. */
+  readonly pause = (isPaused: boolean): void => {
+    this.#isPaused = isPaused;
+    if (this.#status?.state === "live") this.#entry.tell({ ...this.#status, paused: isPaused });
+  };
+
+  async *read(life: AbortSignal): AsyncGenerator<RunEvent, void> {
+    const inlet = this.#inlet;
+    const running = inlet.run(this.#events(life));
+    const undo = onAbort(life, () => inlet.stop());
+    try {
+      for (let read = await inlet.next(); !read.done; read = await inlet.next()) yield read.value;
+    } finally {
+      undo();
+      inlet.stop();
+      await running;
+    }
+  }
+
+  async *#events(life: AbortSignal): AsyncGenerator<RunEvent, void> {
+    const matter = this.#matter;
+    const { onStatus, setupAttempts = Infinity, ...policy } = this.#root.policy(this.#entry);
+    const whole = linked(life, this.#root.signal);
+    this.#isIn = setupAttempts === Infinity;
+    try {
+      const messages = reconnect<WorkflowEvent>((attempt) => this.#open(attempt), {
+        ...policy,
+        signal: whole.signal,
+        priority: matter.priority,
+        judge: async (usual, ending) => {
+          const verdict = await this.#judge(usual, ending, whole.signal);
+          if (comesBack.includes(verdict)) this.#countTry(setupAttempts, ending.error);
+          return verdict;
+        },
+        apart: () => this.#excuse && this.#comeback[this.#excuse](),
+        onIn: () => {
+          this.#isIn = this.#wasSubscribed = true;
+          if (this.#gap !== undefined) this.#inlet.put(this.#gap);
+          this.#gap = undefined;
+        },
+        onStatus: (status) => {
+          this.#status = status;
+          onStatus?.(status.state === "live" ? { ...status, paused: this.#isPaused } : status);
+        },
+      });
+      for await (const message of messages) yield* this.#tell(message);
+      if (this.#gap !== undefined) yield this.#gap;
+      matter.end();
+    } finally {
+      whole.abort();
+    }
+  }
+
+  #open(attempt: Attempt<WorkflowEvent>): AsyncIterable<WorkflowEvent> {
+    const { probeMs, request } = this.#matter;
+    const life = linked(attempt.signal);
+    const current = this.#try = { life, openedAt: this.#root.clock.now(), told: false, hungUp: false, isOver: false };
+    if (probeMs !== undefined) this.#probe(current, probeMs);
+    const options = { signal: life.signal, onHeader: attempt.live };
+    return this.#root.rpc(Dispatcher).subscribeToWorkflowEvents(request, options);
+  }
+
+  *#tell(message: WorkflowEvent): Generator<RunEvent, void> {
+    const current = this.#try;
+    if (current === undefined) return;
+    for (const event of this.#matter.tell(message)) {
+      current.told = true;
+      yield event;
+    }
+    if (!this.#matter.hangsUp(message)) return;
+    current.hungUp = true;
+    this.#endSoon(current);
+  }
+
+  /** Asks now and then whether all is told: the engine may have lost the word of it. */
+  #probe(current: Try, probeMs: number): void {
+    const { clock, random } = this.#root;
+    const { signal } = current.life;
+    after(clock, probeMs * (0.8 + 0.4 * random()), signal, async () => {
+      current.isOver = await this.#matter.isOver(signal) === true;
+      if (current.isOver) this.#endSoon(current);
+      else this.#probe(current, probeMs);
+    });
+  }
+
+  #endSoon({ life }: Try): void {
+    after(this.#root.clock, graceMs, life.signal, () => life.abort());
+  }
+
+  async #judge(usual: Verdict, ending: Ending, signal: AbortSignal): Promise<Verdict> {
+    const { alone, error, sent } = ending;
+    const now = this.#root.clock.now();
+    const current = sent ? this.#try : undefined;
+    const livedMs = current === undefined ? 0 : now - current.openedAt;
+    const verdict = this.#root.doubt.decorate(usual, ending);
+    this.#excuse = undefined;
+    this.#comeback.lived(livedMs, current?.told === true);
+    if (livedMs >= letInMs) this.#wasSubscribed = true;
+    if (current !== undefined && (error === undefined || current.hungUp || current.isOver)) {
+      const isOver = await this.#matter.isOver(signal);
+      if (isOver) {
+        // It ended without a word of it, so there may be more that was not told.
+        if (!current.hungUp && (current.told || livedMs >= foundMs)) this.#gap ??= gap("missing");
+        return "end";
+      }
+      if (isOver === false) {
+        this.#isIn = true;
+        this.#excuse = "early";
+      }
+    }
+    if (current !== undefined && this.#wasSubscribed) {
+      this.#gap ??= gap("reconnect");
+      this.#matter.lost();
+    }
+    if (verdict !== "transient") return verdict;
+    if (alone && pushback(error, now) === undefined) this.#excuse ??= "alone";
+    return verdict;
+  }
+
+  /** One more attempt that failed; whoever was in once stays in. @throws StreamError `unreachable` */
+  #countTry(setupAttempts: number, cause: unknown): void {
+    if (this.#isIn || ++this.#failed < setupAttempts) return;
+    const attempts = this.#failed;
+    throw new StreamError("unreachable", `Not let in after ${attempts} attempts`, { attempts, cause });
+  }
+}
