@@ -370,6 +370,24 @@ test("rule R10: ListenV2's own NotFound registers again too", async () => {
   await rig.done();
 });
 
+test("a stream that is lost with its wire comes back as a new worker, one that the engine ended under its id", async () => {
+  const rig = new Rig();
+  const told: string[] = [];
+  const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+  await rig.pass(20_000);
+
+  rig.remote.wire("listenV2").fail(said(Code.Unavailable));
+  await rig.pass(20_000);
+  const ended = [...told];
+  rig.remote.kill();
+  await rig.pass(20_000);
+
+  assert.equal(ended, [id(1)]);
+  assert.equal(told, [id(1), id(2)]);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
 test("rule R10: no other trouble registers again", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ register }));

@@ -1,5 +1,4 @@
-import type { ConnectError } from "@connectrpc/connect";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { heartbeat } from "../../src/listeners/heartbeat.ts";
 import { VirtualClock } from "../../src/testing/mod.ts";
 import { assert, suite } from "../harness.ts";
@@ -177,6 +176,16 @@ test("an engine too old for heartbeats is beaten no more, and counts as ready", 
   assert.equal(beats(rig), [0]);
   assert.is(rig.client.health().ready, true);
   assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("a proxy's 404 for a beat stops no heartbeat", async () => {
+  const { rig } = await listening();
+  rig.remote.next("heartbeat", new ConnectError("HTTP 404", Code.Unimplemented));
+
+  await rig.pass(9000);
+
+  assert.equal(beats(rig), [32_000, 36_000]);
   await rig.done();
 });
 

@@ -254,6 +254,19 @@ test("rule R21: a cancel aborts the attempt, and nothing is reported for it afte
   await rig.done();
 });
 
+test("rule R21: what a task throws because of its cancel is reported to nobody", async () => {
+  const { rig, work, worker } = await working();
+  await say(rig, start(1));
+
+  await say(rig, cancel(1));
+  work.end(0, Promise.reject(work.contexts[0]?.signal.reason));
+  await rig.pass(60_000);
+
+  assert.equal(told(rig), ["STARTED 1.0"]);
+  assert.equal([worker.health().active, rig.lines], [0, []]);
+  await rig.done();
+});
+
 test("rule R21: a report that the engine has not taken is sent no more after a cancel", async () => {
   const { rig, work, worker } = await working();
   await say(rig, start(1));
