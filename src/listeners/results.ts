@@ -44,6 +44,7 @@ export class Results {
         root.rpc(Dispatcher).subscribeToWorkflowRuns(requests, { signal, onHeader: live }),
       request: (workflowRunId) => ({ $typeName: "SubscribeToWorkflowRunsRequest", workflowRunId }),
       deliver: (event) => this.#finished(event),
+      onUndelivered: (error) => root.config.logger.error("A result could not be read", { stream: "results", error }),
     });
   }
 

@@ -28,5 +28,6 @@ export { isRetryable, retry, type RetryOptions } from "./retry.ts";
 export { SingleFlight } from "./singleflight.ts";
 export { moves, type StreamStatus } from "./status.ts";
 export { LiveStream, type LiveStreamOptions } from "./stream.ts";
-export { type Entry, Subscriptions, type SubscriptionsOptions } from "./subscriptions.ts";
+export type { Entry } from "./registry.ts";
+export { Subscriptions, type SubscriptionsOptions } from "./subscriptions.ts";
 export { type Ending, judge, type OnEnd, type Origin, originOf, type Verdict } from "./verdict.ts";

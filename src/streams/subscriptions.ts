@@ -6,6 +6,8 @@ import { StreamError } from "./errors.ts";
 import type { StreamOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { reconnect } from "./reconnect.ts";
+import type { Entry, Registered } from "./registry.ts";
+import { Registry } from "./registry.ts";
 import { Rounds } from "./rounds.ts";
 import { linked, onAbort } from "./signal.ts";
 import type { Ending, Verdict } from "./verdict.ts";
@@ -29,28 +31,6 @@ export interface SubscriptionsOptions<K, V, Request, Message> extends Omit<Strea
   readonly reassertMs?: number | undefined;
 }
 
-/** One who waits for a key. */
-interface Waiter<V> {
-  readonly resolve: (value: V) => void;
-  readonly reject: (error: unknown) => void;
-  /** Attempts that failed before this waiter was let in; -1 from when it was. */
-  tries: number;
-}
-
-/** All who wait for one key. */
-export interface Entry<V> {
-  /** Since when somebody waits, on the stream's clock. */
-  readonly sinceMs: number;
-  readonly waiters: Waiter<V>[];
-}
-
-/** A key that is on every stream. */
-interface Registered<V, Request> extends Entry<V> {
-  readonly request: Request;
-}
-
-const inside = -1;
-
 /**
  * Any number of waiters for any number of keys on one shared stream. Whoever waits is on the current stream, whatever
  * becomes of the one before: every new attempt begins with every registered key.
@@ -64,9 +44,8 @@ export class Subscriptions<K, V, Request, Message> {
   readonly #clock: Clock;
   readonly #lingerMs: number;
   readonly #setupAttempts: number;
-  /** In the order in which the keys were registered. */
-  readonly #entries = new Map<K, Registered<V, Request>>();
-  readonly #rounds: Rounds<Registered<V, Request>>;
+  readonly #registry: Registry<K, V, Request>;
+  readonly #rounds: Rounds<Registered<K, V, Request>>;
   #outbox: Outbox<Request> | undefined;
   #running = false;
   #closed: StreamError | undefined;
@@ -84,18 +63,22 @@ export class Subscriptions<K, V, Request, Message> {
     this.#options = options;
     this.#clock = clock;
     this.#lingerMs = lingerMs;
-    this.#rounds = new Rounds({ clock, random, roundMs: reassertMs });
     this.#setupAttempts = setupAttempts;
+    this.#rounds = new Rounds({ clock, random, roundMs: reassertMs });
+    this.#registry = new Registry(clock, options.request, {
+      added: (entry) => this.#added(entry),
+      removed: (entry) => this.#removed(entry),
+    });
   }
 
   /** How many keys are registered. */
   get size(): number {
-    return this.#entries.size;
+    return this.#registry.size;
   }
 
-  /** Whether somebody waits for a key. */
+  /** Whether anybody waits for a key. */
   has(key: K): boolean {
-    return this.#entries.has(key);
+    return this.#registry.has(key);
   }
 
   /** Whether a stream is up that carries the registered keys. */
@@ -110,7 +93,7 @@ export class Subscriptions<K, V, Request, Message> {
 
   /** What is registered, the oldest first. */
   entries(): IterableIterator<[K, Entry<V>]> {
-    return this.#entries.entries();
+    return this.#registry.entries();
   }
 
   /**
@@ -120,75 +103,40 @@ export class Subscriptions<K, V, Request, Message> {
   wait(key: K, signal?: AbortSignal): Promise<V> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
-    return new Promise((resolve, reject) => {
-      const waiter: Waiter<V> = { resolve, reject, tries: this.#wasLive || this.#isIn ? inside : 0 };
-      const entry = this.#join(key, waiter);
-      if (signal === undefined) return;
-      const undo = onAbort(signal, () => {
-        this.#leave(key, entry, waiter);
-        reject(signal.reason);
-      });
-      Object.assign(waiter, settled(waiter, undo));
-    });
+    return this.#registry.wait(key, this.#wasLive || this.#isIn, signal);
   }
 
   /** Resolves all who wait for a key; nothing happens when nobody does. */
   settle(key: K, value: V): void {
-    for (const waiter of this.#take(key)) waiter.resolve(value);
+    this.#registry.settle(key, value);
   }
 
   /** Rejects all who wait for a key. */
   fail(key: K, error: unknown): void {
-    for (const waiter of this.#take(key)) waiter.reject(error);
+    this.#registry.fail(key, error);
   }
 
   /** Ends the stream; whoever waits, and whoever will, gets `closed`. Idempotent. */
   close(): void {
     this.#closed ??= new StreamError("closed", "The stream was closed by its owner");
-    this.#failAll(this.#closed);
+    this.#registry.failAll(this.#closed);
     this.#stop?.();
     this.#cancelLinger?.abort();
   }
 
-  #join(key: K, waiter: Waiter<V>): Registered<V, Request> {
-    const entry = this.#entries.get(key);
-    if (entry !== undefined) {
-      entry.waiters.push(waiter);
-      return entry;
-    }
-    const registered = { sinceMs: this.#clock.now(), waiters: [waiter], request: this.#options.request(key) };
-    this.#entries.set(key, registered);
-    this.#rounds.add(registered);
+  #added(entry: Registered<K, V, Request>): void {
+    this.#rounds.add(entry);
     this.#cancelLinger?.abort();
     if (!this.#running) void this.#run();
-    else if (this.#outbox?.replayed) this.#outbox.push(registered.request);
-    return registered;
+    else if (this.#outbox?.replayed) this.#outbox.push(entry.request);
   }
 
-  /** By identity: another waiter for the same key is not this one's to remove. Whoever has settled leaves no more. */
-  #leave(key: K, entry: Registered<V, Request>, waiter: Waiter<V>): void {
-    entry.waiters.splice(entry.waiters.indexOf(waiter), 1);
-    if (entry.waiters.length === 0) this.#forget(key, entry);
-  }
-
-  #take(key: K): readonly Waiter<V>[] {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return [];
-    this.#forget(key, entry);
-    return entry.waiters;
-  }
-
-  #forget(key: K, entry: Registered<V, Request>): void {
-    this.#entries.delete(key);
+  #removed(entry: Registered<K, V, Request>): void {
     this.#rounds.delete(entry);
-    if (this.#entries.size > 0 || !this.#running) return;
+    if (this.size > 0 || !this.#running) return;
     this.#cancelLinger?.abort();
     const linger = this.#cancelLinger = new AbortController();
     after(this.#clock, this.#lingerMs, linger.signal, () => this.#stop?.());
-  }
-
-  #failAll(error: unknown): void {
-    for (const key of [...this.#entries.keys()]) this.fail(key, error);
   }
 
   /** Runs the shared stream until nobody needs it; never rejects: an error is for the waiters. */
@@ -203,9 +151,10 @@ export class Subscriptions<K, V, Request, Message> {
         signal: life.signal,
         setupAttempts: undefined,
         judge: (verdict, ending) => this.#judge(verdict, ending),
-        onEnd: () => (this.#entries.size > 0 ? "transient" : "end"),
+        onEnd: () => (this.size > 0 ? "transient" : "end"),
         onIn: () => {
-          this.#letIn();
+          this.#isIn = true;
+          this.#registry.letIn();
           options.onIn?.();
         },
         onStatus: (status) => {
@@ -215,21 +164,21 @@ export class Subscriptions<K, V, Request, Message> {
       });
       for await (const message of messages) this.#deliver(message);
     } catch (error) {
-      if (signal?.aborted) this.#failAll(signal.reason);
-      else if (!life.signal.aborted) this.#failAll(error);
+      if (signal?.aborted) this.#registry.failAll(signal.reason);
+      else if (!life.signal.aborted) this.#registry.failAll(error);
     } finally {
       life.abort();
       this.#cancelLinger?.abort();
       this.#stop = undefined;
       this.#running = false;
       // Whoever came while the stream was ending was carried by nothing.
-      if (this.#entries.size > 0) void this.#run();
+      if (this.size > 0) void this.#run();
     }
   }
 
   /** The request side of an attempt: what is registered now, then what comes, then everything once more and again. */
   #requests(attempt: Attempt<Message>): Outbox<Request> {
-    const outbox = new Outbox(requestsOf(this.#entries.values()), attempt.signal);
+    const outbox = new Outbox(this.#registry.requests(), attempt.signal);
     this.#outbox = outbox;
     this.#isIn = false;
     onAbort(attempt.signal, () => {
@@ -253,55 +202,18 @@ export class Subscriptions<K, V, Request, Message> {
     }
   }
 
-  #letIn(): void {
-    this.#isIn = true;
-    for (const { waiters } of this.#entries.values()) {
-      for (const waiter of waiters) waiter.tries = inside;
-    }
-  }
-
   /** A failed attempt counts for each waiter that it carried and did not let in; for nobody nothing comes back. */
   #judge(verdict: Verdict, ending: Ending): Verdict | Promise<Verdict> {
     const { judge } = this.#options;
     const decide = (word: Verdict): Verdict => {
       if (word === "end" && verdict !== "end") {
-        this.#failAll(new StreamError("closed", "The stream was ended", { cause: ending.error }));
+        this.#registry.failAll(new StreamError("closed", "The stream was ended", { cause: ending.error }));
       }
       if (word !== "transient" && word !== "suspect" && word !== "doubt") return word;
-      this.#countTry(ending.error);
-      return this.#entries.size > 0 ? word : "end";
+      this.#registry.countTry(this.#setupAttempts, ending.error);
+      return this.size > 0 ? word : "end";
     };
     const word = judge?.(verdict, ending) ?? verdict;
     return typeof word === "string" ? decide(word) : word.then(decide);
   }
-
-  #countTry(cause: unknown): void {
-    const attempts = this.#setupAttempts;
-    for (const [key, entry] of [...this.#entries]) {
-      for (const waiter of [...entry.waiters]) {
-        if (waiter.tries === inside || ++waiter.tries < attempts) continue;
-        this.#leave(key, entry, waiter);
-        waiter.reject(new StreamError("unreachable", `Not let in after ${attempts} attempts`, { attempts, cause }));
-      }
-    }
-  }
-}
-
-/** The same waiter, that undoes its abort listener when it settles. */
-function settled<V>(waiter: Waiter<V>, undo: () => void): Pick<Waiter<V>, "resolve" | "reject"> {
-  const { resolve, reject } = waiter;
-  return {
-    resolve: (value) => {
-      undo();
-      resolve(value);
-    },
-    reject: (error) => {
-      undo();
-      reject(error);
-    },
-  };
-}
-
-function* requestsOf<Request>(entries: Iterable<{ readonly request: Request }>): Generator<Request> {
-  for (const { request } of entries) yield request;
 }
