@@ -1,7 +1,7 @@
 import type { StreamStatus } from "./streams/status.ts";
 
 /** Which of the engine's streams. */
-export type StreamKind = "actions" | "results" | "events" | "metadata";
+export type StreamKind = "actions" | "results" | "events" | "metadata" | "durable-events" | "durable-tasks";
 
 /** Where one stream of a client is. */
 export type StreamReport = StreamStatus & {

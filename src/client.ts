@@ -4,6 +4,7 @@ import type { Health, StreamReport } from "./board.ts";
 import { channelOf } from "./channel.ts";
 import type { ClientOptions } from "./config.ts";
 import { resolveConfig } from "./config.ts";
+import { Durable } from "./durable.ts";
 import { Events } from "./events.ts";
 import type { Action } from "./listeners/action.ts";
 import type { ActionsOptions } from "./listeners/actions.ts";
@@ -24,6 +25,8 @@ import { Worker } from "./worker/worker.ts";
 export class Client implements AsyncDisposable {
   /** Triggers runs and waits for them. */
   readonly runs: Runs;
+  /** Signals of durable tasks. */
+  readonly durable: Durable;
   /** Tells the engine what happened. */
   readonly events: Events;
   /** Reads the REST API. */
@@ -38,6 +41,7 @@ export class Client implements AsyncDisposable {
     this.#root = root;
     this.#results = new Results(root);
     this.runs = new Runs(root, this.#results);
+    this.durable = new Durable(root);
     this.events = new Events(root);
     const { authorization, clock, config: { retry, serverUrl }, random } = root;
     const attempts = retry.restAttempts;
@@ -104,6 +108,7 @@ export class Client implements AsyncDisposable {
   async #close(options: StopOptions): Promise<void> {
     await Promise.all([...this.#workers].map((worker) => worker.stop(options)));
     this.#results.close();
+    this.durable.close();
     await this.#root.close();
   }
 }
