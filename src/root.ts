@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import { createClient as createConnectClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient as createConnectClient } from "@connectrpc/connect";
 import type { Entry } from "./board.ts";
 import { Board } from "./board.ts";
 import type { Config } from "./config.ts";
@@ -12,9 +12,10 @@ import type { Clock } from "./streams/clock.ts";
 import { isUnsent, StreamError } from "./streams/errors.ts";
 import { Gate } from "./streams/gate.ts";
 import type { StreamOptions } from "./streams/options.ts";
-import { retry } from "./streams/retry.ts";
+import { isRetryable, retry } from "./streams/retry.ts";
 import { linked } from "./streams/signal.ts";
 import { SingleFlight } from "./streams/singleflight.ts";
+import { saidOfRate } from "./streams/texts.ts";
 import { judge, originOf } from "./streams/verdict.ts";
 import { expiresAt } from "./token.ts";
 import type { Channel } from "./transport/transport.ts";
@@ -32,7 +33,7 @@ export type Call<T> = (options: CallOptions) => Promise<T>;
 export interface CallPolicy {
   /** The caller's signal. */
   readonly signal?: AbortSignal | undefined;
-  /** Whether making it twice does no harm: then an answer lost on the wire is asked for again. */
+  /** Whether making it twice does no harm: then an answer that was lost, or was no answer, is asked for again. */
   readonly idempotent?: boolean;
 }
 
@@ -103,14 +104,18 @@ export class Root {
   }
 
   /**
-   * Makes a user's call. One that was never sent is made again, `setupAttempts` times in all.
+   * Makes a user's call, `callAttempts` times at the most: again when it was never sent or came too fast, and where
+   * making it twice does no harm, when its answer was lost or the engine had a passing trouble.
    *
    * @throws StreamError `unreachable`, `refused` or `closed`; what else the engine answers is a ConnectError
    */
   async call<T>(call: Call<T>, { signal, idempotent = false }: CallPolicy = {}): Promise<T> {
     const { clock, random, config: { retry: { baseMs, callAttempts } } } = this;
     const life = linked(this.signal, signal);
+    const fromWire = fullJitter({ baseMs, random });
+    const fromEngine = fullJitter({ baseMs: 5000, capMs: 80_000, random });
     let attempts = 0;
+    let isOfWire = true;
     try {
       return await retry((attempt) => {
         attempts = attempt;
@@ -119,9 +124,13 @@ export class Root {
         clock,
         signal: life.signal,
         attempts: callAttempts,
-        backoff: fullJitter({ baseMs, random }),
-        retryable: (error) =>
-          this.#verdict(error) === "transient" && (isUnsent(error) || (idempotent && originOf(error) === "wire")),
+        // A wire that is away may be back in a moment; an engine in trouble is left alone for longer.
+        backoff: (failures) => (isOfWire ? fromWire : fromEngine)(failures),
+        retryable: (error) => {
+          isOfWire = originOf(error) === "wire";
+          if (this.#verdict(error) !== "transient") return false;
+          return isUnsent(error) || isTooFast(error) || (idempotent && (isOfWire || isPassing(error)));
+        },
       });
     } catch (error) {
       life.signal.throwIfAborted();
@@ -183,4 +192,14 @@ export class Root {
       : "The connection was lost before the answer came; the call may have taken effect";
     return new StreamError("unreachable", message, { attempts, cause });
   }
+}
+
+/** Whether the engine was asked too often: nothing was done, and a quota or a size it is not. */
+function isTooFast(error: unknown): boolean {
+  return error instanceof ConnectError && error.code === Code.ResourceExhausted && saidOfRate(error);
+}
+
+/** Whether the engine answered with a trouble of the moment. */
+function isPassing(error: unknown): boolean {
+  return isRetryable(error) && !(error instanceof ConnectError && error.code === Code.ResourceExhausted);
 }

@@ -1,14 +1,12 @@
-import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { TriggerWorkflowRequest } from "../gen/v1/shared/trigger_pb.ts";
-import { TriggerWorkflowRequestSchema } from "../gen/v1/shared/trigger_pb.ts";
-import { AdminService } from "../gen/v1/workflows_pb.ts";
+import { AdminService, IdempotencyCollisionErrorSchema } from "../gen/v1/workflows_pb.ts";
 import { WorkflowService } from "../gen/workflows/workflows_pb.ts";
 import type { RunDetails } from "./details.ts";
 import { toDetails } from "./details.ts";
 import { RunCancelledError } from "./errors.ts";
 import type { RunFailedError } from "./errors.ts";
-import { named, priority as checkPriority, uuid } from "./ids.ts";
-import { encodeInput } from "./json.ts";
+import { uuid } from "./ids.ts";
 import type { ChunksOptions } from "./listeners/chunks.ts";
 import { Chunks } from "./listeners/chunks.ts";
 import type { RunEvent } from "./listeners/event.ts";
@@ -20,32 +18,14 @@ import { show } from "./show.ts";
 import { Pump } from "./streams/pump.ts";
 import { linked } from "./streams/signal.ts";
 import { LiveStream } from "./streams/stream.ts";
+import type { TriggerOptions, WaitOptions } from "./trigger.ts";
+import { triggerRequest } from "./trigger.ts";
 import type { Task } from "./worker/task.ts";
+
+export type { TriggerOptions, WaitOptions } from "./trigger.ts";
 
 /** The outputs of a run's tasks, by name. */
 export type Outputs = Readonly<Record<string, unknown>>;
-
-/** What every method takes last. */
-export interface WaitOptions {
-  /** Ends the waiting; rejects with the signal's own reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** How a run is triggered. */
-export interface TriggerOptions extends WaitOptions {
-  /** What goes with the run beside its input; only texts can be searched for. */
-  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
-  /** Which runs go first, 1 to 3; the higher. */
-  readonly priority?: number | undefined;
-  /** The task that triggers it as its child. */
-  readonly parent?: { readonly runId: string; readonly taskId: string } | undefined;
-  /** Names a child among its parent's: triggering it twice gives the same run. */
-  readonly childKey?: string | undefined;
-  /** Numbers a child among its parent's: triggering it twice gives the same run. */
-  readonly childIndex?: number | undefined;
-  /** The worker that should run it. */
-  readonly workerId?: string | undefined;
-}
 
 /** A run that was triggered. */
 export interface RunRef<O> {
@@ -176,16 +156,35 @@ export class Runs {
     await this.#root.call((options) => this.#admin.cancelTasks({ externalIds }, options), { signal, idempotent: true });
   }
 
+  /** Asks the engine to run runs or tasks again, each as a new attempt of itself; resolves with the tasks it queued. */
+  async replay(ids: string | Iterable<string>, { signal }: WaitOptions = {}): Promise<readonly string[]> {
+    const externalIds = list(ids);
+    const { replayedTasks } = await this.#root.call((options) => this.#admin.replayTasks({ externalIds }, options), {
+      signal,
+    });
+    return replayedTasks;
+  }
+
   get #admin() {
     return this.#root.rpc(AdminService);
   }
 
   async #trigger(target: Task | string, input: unknown, options: TriggerOptions): Promise<RunRef<unknown>> {
     const task = typeof target === "object" ? target?.name : undefined;
-    const request = this.#request(named(task ?? target, "workflow name"), input, options);
-    const { workflowRunId: id } = await this.#root.call(
-      (call) => this.#root.rpc(WorkflowService).triggerWorkflow(request, call),
-      { signal: options.signal, idempotent: request.childKey !== undefined || request.childIndex !== undefined },
+    const isKeyed = typeof target === "object" && target?.idempotency !== undefined;
+    const request = triggerRequest(this.#root.config.namespace, task ?? target, input, options);
+    const id = await this.#root.call(
+      async (call) => {
+        try {
+          return (await this.#root.rpc(WorkflowService).triggerWorkflow(request, call)).workflowRunId;
+        } catch (error) {
+          return collided(error);
+        }
+      },
+      {
+        signal: options.signal,
+        idempotent: isKeyed || request.childKey !== undefined || request.childIndex !== undefined,
+      },
     );
     return {
       id,
@@ -198,24 +197,6 @@ export class Runs {
       details: (wait) => this.details(id, wait),
       cancel: (wait) => this.cancel(id, wait),
     };
-  }
-
-  #request(name: string, input: unknown, options: TriggerOptions): TriggerWorkflowRequest {
-    const { childIndex, childKey, metadata, parent, priority, workerId } = options;
-    if (priority !== undefined) checkPriority(priority);
-    return create(TriggerWorkflowRequestSchema, {
-      name: this.#root.config.namespace + name,
-      input: encodeInput(input),
-      ...(metadata !== undefined && { additionalMetadata: encodeInput(metadata) }),
-      ...(priority !== undefined && { priority }),
-      ...(parent !== undefined && {
-        parentId: uuid(parent.runId, "parent.runId"),
-        parentTaskRunExternalId: uuid(parent.taskId, "parent.taskId"),
-      }),
-      ...(childKey !== undefined && { childKey }),
-      ...(childIndex !== undefined && { childIndex }),
-      ...(workerId !== undefined && { desiredWorkerId: uuid(workerId, "workerId") }),
-    });
   }
 
   async *#settled(runIds: readonly string[], signal: AbortSignal): AsyncGenerator<SettledRun, void> {
@@ -251,4 +232,13 @@ function list(ids: string | Iterable<string>): string[] {
   if (typeof ids === "string") return [uuid(ids, "run id")];
   if (typeof ids?.[Symbol.iterator] !== "function") throw new TypeError(`run ids must be a list, got ${show(ids)}`);
   return Array.from(ids, (id) => uuid(id, "run id"));
+}
+
+/** The run that has the same idempotency key already: what was to happen once has happened. */
+function collided(error: unknown): string {
+  const [detail] = error instanceof ConnectError && error.code === Code.AlreadyExists
+    ? error.findDetails(IdempotencyCollisionErrorSchema)
+    : [];
+  if (detail === undefined) throw error;
+  return detail.existingRunExternalId;
 }

@@ -72,18 +72,58 @@ test("rule R3: a refused token is `refused`, once, with the engine's answer as t
   }
 });
 
-test("rule R4: any other answer of the engine is thrown as it is, once, also for calls that may be made twice", async () => {
-  const codes = [Code.NotFound, Code.InvalidArgument, Code.Unavailable, Code.Internal, Code.ResourceExhausted];
-  for (const code of codes) {
+for (
+  const [idempotent, codes] of [
+    [true, [Code.NotFound, Code.InvalidArgument, Code.ResourceExhausted, Code.AlreadyExists]],
+    [false, [Code.NotFound, Code.Unavailable, Code.Internal, Code.DeadlineExceeded, Code.ResourceExhausted]],
+  ] as const
+) {
+  const which = idempotent ? "a call that may be made twice" : "a call that may not";
+  test(`rule R4: what the engine says for good of ${which} is thrown as it is, once`, async () => {
+    for (const code of codes) {
+      const rig = new Rig();
+      rig.remote.always("getVersion", said(code));
+
+      const fate = ask(rig, { idempotent });
+      await rig.pass(200_000);
+
+      assert.instance(fate.error, ConnectError);
+      assert.is((fate.error as ConnectError).code, code);
+      assert.is(rig.remote.calls.length, 1);
+      await rig.done();
+    }
+  });
+}
+
+test("rule R4: a passing trouble of the engine is waited for, 5 s and doubling, where making the call twice does no harm", async () => {
+  for (const code of [Code.Unavailable, Code.Internal, Code.DeadlineExceeded]) {
     const rig = new Rig();
     rig.remote.always("getVersion", said(code));
 
     const fate = ask(rig, { idempotent: true });
-    await rig.pass(60_000);
+    await rig.pass(200_000);
 
-    assert.instance(fate.error, ConnectError);
     assert.is((fate.error as ConnectError).code, code);
-    assert.is(rig.remote.calls.length, 1);
+    assert.equal(rig.remote.calls.map(({ at }) => at - startMs), [0, 5000, 15_000, 35_000, 75_000]);
+    await rig.done();
+  }
+});
+
+test("rule R2: too many calls are made again, whatever they do; a quota and a size are not", async () => {
+  const texts = {
+    "/WorkflowService/TriggerWorkflow is rejected by grpc_ratelimit middleware, please retry later": 2,
+    "tenant has reached 100% of its task run limit": 1,
+    "grpc: received message larger than max (5000228 vs. 4194304)": 1,
+  };
+  for (const [text, calls] of Object.entries(texts)) {
+    const rig = new Rig();
+    rig.remote.next("getVersion", new ConnectError(text, Code.ResourceExhausted, { "grpc-status": "8" }));
+
+    const fate = ask(rig);
+    await rig.pass(6000);
+
+    assert.is(rig.remote.calls.length, calls, text);
+    assert.is(fate.text === "pending", false);
     await rig.done();
   }
 });

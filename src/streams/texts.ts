@@ -35,6 +35,11 @@ export function saidOfSize({ rawMessage }: ConnectError): boolean {
   return /message larger than max/.test(rawMessage);
 }
 
+/** Too many calls in too short a time: refused before anything was done. */
+export function saidOfRate({ rawMessage }: ConnectError): boolean {
+  return /rate limit|rate_limit|ratelimit/i.test(rawMessage);
+}
+
 /** What `fetch` says of a lost or unreachable peer; a TypeError is all that tells it from a mistake in an interceptor. */
 export function fetchFailed(cause: unknown): boolean {
   return cause instanceof TypeError &&

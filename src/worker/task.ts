@@ -2,6 +2,7 @@ import {
   CreateTaskOptsSchema,
   type CreateWorkflowVersionRequest,
   CreateWorkflowVersionRequestSchema,
+  IdempotencyMethod,
 } from "../../gen/v1/workflows_pb.ts";
 import { create } from "@bufbuild/protobuf";
 import { durationText, named, priority as checkPriority } from "../ids.ts";
@@ -31,6 +32,11 @@ export interface TaskOptions<I, O> {
   readonly onCron?: readonly string[] | undefined;
   /** Which runs go first, 1 to 3; the higher. */
   readonly priority?: number | undefined;
+  /**
+   * Runs of the same key are one: while `forMs` lasts, triggering another gives the run that there is. The key is an
+   * expression over the run, such as `input.order`.
+   */
+  readonly idempotency?: { readonly expression: string; readonly forMs: number } | undefined;
 }
 
 /** A task: a definition without a client, so that who triggers it needs no token to import it. */
@@ -65,7 +71,7 @@ export function actionId(name: string, namespace: string): string {
 
 /** The workflow of one task, as the engine stores it; every duration is said, or the engine's own would hold. */
 export function definition<I, O>(options: TaskOptions<I, O>, namespace: string): CreateWorkflowVersionRequest {
-  const { backoff, description = "", name, onCron = [], onEvents = [], priority } = options;
+  const { backoff, description = "", idempotency, name, onCron = [], onEvents = [], priority } = options;
   const { retries = 0, scheduleTimeoutMs = 300_000, slots = 1, timeoutMs = 60_000 } = options;
   whole("retries", retries, 0);
   whole("slots", slots, 1);
@@ -73,6 +79,7 @@ export function definition<I, O>(options: TaskOptions<I, O>, namespace: string):
     throw new RangeError(`backoff.factor must be above 0, got ${show(backoff.factor)}`);
   }
   if (priority !== undefined) checkPriority(priority);
+  if (idempotency !== undefined) whole("idempotency.forMs", idempotency.forMs, 1);
   const step = create(CreateTaskOptsSchema, {
     readableId: name,
     action: actionId(name, namespace),
@@ -91,6 +98,13 @@ export function definition<I, O>(options: TaskOptions<I, O>, namespace: string):
     cronTriggers: [...onCron],
     tasks: [step],
     ...(priority !== undefined && { defaultPriority: priority }),
+    ...(idempotency !== undefined && {
+      idempotency: {
+        expression: idempotency.expression,
+        ttlMs: BigInt(idempotency.forMs),
+        method: IdempotencyMethod.TTL,
+      },
+    }),
   });
 }
 
