@@ -45,7 +45,8 @@ export function triggerRequest(
       parentTaskRunExternalId: uuid(parent.taskId, "parent.taskId"),
     }),
     ...(childKey !== undefined && { childKey }),
-    ...(childIndex !== undefined && { childIndex }),
+    // The engine looks for a child only by a number, with the key beside it.
+    ...((childIndex ?? childKey) !== undefined && { childIndex: childIndex ?? 0 }),
     ...(workerId !== undefined && { desiredWorkerId: uuid(workerId, "workerId") }),
   });
 }
