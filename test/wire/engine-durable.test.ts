@@ -139,12 +139,18 @@ test("F7: a child of several tasks gives their outputs by name; a list as output
   assert.is(text(stream.all("entryCompleted")[0]!.payload), '{"a":{"from":"a"},"b":{"from":"b"}}');
 });
 
-test("F7: the same child by key or index is started once; another input under an index is refused", async () => {
+test("F7: the same child by index, or by a key beside it, is started once; another input under an index is refused", async () => {
   const { engine, stream, taskId } = await durable();
   const spawned = () => engine.seen.triggers;
 
-  const a = await stream.next("triggerRunsAck", () => stream.send(spawn(taskId, 1, { childKey: "k", input: 1 })));
-  const b = await stream.next("triggerRunsAck", () => stream.send(spawn(taskId, 1, { childKey: "k", input: 2 })));
+  const a = await stream.next(
+    "triggerRunsAck",
+    () => stream.send(spawn(taskId, 1, { childKey: "k", childIndex: 1, input: 1 })),
+  );
+  const b = await stream.next(
+    "triggerRunsAck",
+    () => stream.send(spawn(taskId, 1, { childKey: "k", childIndex: 2, input: 2 })),
+  );
   const c = await stream.next("triggerRunsAck", () => stream.send(spawn(taskId, 1, { childIndex: 0, input: 1 })));
   const error = await stream.next("error", () => stream.send(spawn(taskId, 1, { childIndex: 0, input: 2 })));
   const phantom = await stream.next("triggerRunsAck", () => stream.send(spawn(taskId, 1, { name: "nobody" })));

@@ -153,7 +153,7 @@ test("a child that is there already is no collision", async () => {
   const { client } = await keyed(IdempotencyMethod.STATUS, 60_000n);
   await put(client, "parent");
   const parentTaskRunExternalId = await trigger(client, "parent");
-  const child = { name: "once", input: '{"id":"a"}', parentTaskRunExternalId, childKey: "k" };
+  const child = { name: "once", input: '{"id":"a"}', parentTaskRunExternalId, childIndex: 0, childKey: "k" };
 
   const first = await client.workflows.triggerWorkflow(child);
   const again = await client.workflows.triggerWorkflow(child);

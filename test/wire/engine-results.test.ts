@@ -201,7 +201,7 @@ test("F5: errors that would not fit are replaced by a sentence", async () => {
   assert.equal(
     stream.messages[0]?.results.map((it) => it.error),
     Array(2).fill(
-      "The error is too large to be sent over the stream",
+      "Error is too large to send over the Hatchet stream.",
     ),
   );
 });

@@ -44,7 +44,10 @@ export function admin(core: Core, runs: Runs): Partial<ServiceImpl<typeof AdminS
 
     replayTasks({ externalIds, filter }) {
       const ids = select(core, externalIds, filter);
-      return { replayedTasks: runs.replay(ids.flatMap((id) => tasksOf(core, id))).map((task) => task.id) };
+      const tasks = ids.flatMap((id) => tasksOf(core, id));
+      const replayed = runs.replay(tasks);
+      // It names those that still run too, and lets them run.
+      return { replayedTasks: [...new Set([...tasks, ...replayed])].map((task) => task.id) };
     },
   };
 }
@@ -71,13 +74,17 @@ function tasksOf(core: Core, id: string): Task[] {
 /** The ids a call is about: named, or found by the filter; naming and filtering at once is refused. */
 function select(core: Core, ids: readonly string[], filter: TasksFilter | undefined): string[] {
   if (ids.length > 0 && filter !== undefined) {
-    throw new ConnectError("cannot provide both external_ids and filter", Code.InvalidArgument);
+    throw new ConnectError("cannot provide both external ids and filter", Code.InvalidArgument);
   }
-  for (const id of ids) if (!isUuid(id)) throw new ConnectError(`invalid id: ${id}`, Code.InvalidArgument);
+  for (const id of ids) if (!isUuid(id)) throw new ConnectError("invalid external id", Code.InvalidArgument);
   if (filter === undefined) return [...ids];
+  if (!filter.workflowIds.every(isUuid)) throw new ConnectError("invalid workflow id", Code.InvalidArgument);
+  if (!filter.statuses.every((status) => status in RunStatus)) {
+    throw new Error("a status that there is not, which the engine does not map to a code");
+  }
   const pairs = filter.additionalMetadata.map((pair) => {
     const colon = pair.indexOf(":");
-    if (colon < 1) throw new ConnectError(`invalid additional metadata: ${pair}`, Code.InvalidArgument);
+    if (colon < 1) throw new ConnectError(`invalid additional metadata filter: ${pair}`, Code.InvalidArgument);
     return [pair.slice(0, colon), pair.slice(colon + 1)] as const;
   });
   return [...core.state.runs.values()].filter((run) =>

@@ -40,7 +40,7 @@ export function events(core: Core, runs: Runs, bulletin: Bulletin): Partial<Serv
     },
 
     replaySingleEvent() {
-      throw new ConnectError("method ReplaySingleEvent not implemented", Code.Unimplemented);
+      throw new ConnectError("ReplaySingleEvent is not implemented", Code.Unimplemented);
     },
 
     putLog({ level, message, metadata, taskRetryCount, taskRunExternalId }) {

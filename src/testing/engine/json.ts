@@ -1,15 +1,36 @@
 /** A JSON object. */
 export type JsonObject = Record<string, unknown>;
 
+/** What the engine finds wrong with the JSON in a field; undefined when nothing is. */
+export function flaw(text: string, field: string): string | undefined {
+  if (hasNull(text)) return `encoded jsonb contains invalid null character \\u0000 in field \`${field}\``;
+  return text !== "" && parse(text) === undefined ? `invalid json in field \`${field}\`` : undefined;
+}
+
 /** Reads JSON text; undefined when it is none, or holds the null character that the engine's database refuses. */
 export function parse(text: string): unknown {
-  if (text.includes("\u0000") || text.includes("\\u0000")) return undefined;
+  if (hasNull(text)) return undefined;
   try {
     return JSON.parse(text);
   } catch {
     // Whoever asked decides what bad JSON means to him.
     return undefined;
   }
+}
+
+/** Whether a text is JSON, and a key or a value in it has a null character. */
+export function hasNull(text: string): boolean {
+  if (!text.includes("\\u0000")) return false;
+  let found = false;
+  try {
+    JSON.parse(text, (key, value: unknown) => {
+      found ||= key.includes("\u0000") || (typeof value === "string" && value.includes("\u0000"));
+      return value;
+    });
+  } catch {
+    return false; // No JSON.
+  }
+  return found;
 }
 
 export function isObject(value: unknown): value is JsonObject {

@@ -44,7 +44,7 @@ async function read(
   try {
     for await (const { workflowRunId } of requests) {
       seen.push(workflowRunId);
-      if (isUuid(workflowRunId)) watch.add(workflowRunId);
+      if (isUuid(workflowRunId)) watch.add(workflowRunId.toLowerCase());
     }
   } catch {
     // The stream broke: it ends for the other side too, and nobody is left to tell.
@@ -125,7 +125,7 @@ function fitting(tasks: readonly Task[], limit: number): StepRunResult[] {
   const outputs = total(tasks.map((task) => task.output));
   const errors = total(tasks.map((task) => task.error));
   if (outputs + errors < limit) return tasks.map((task) => result(task, task.error));
-  const sentence = "The error is too large to be sent over the stream";
+  const sentence = "Error is too large to send over the Hatchet stream.";
   const short = tasks.map((task) => task.error === undefined ? undefined : sentence);
   return outputs + total(short) >= limit ? [] : tasks.map((task, index) => result(task, short[index]));
 }

@@ -1,7 +1,7 @@
 import { type Core, housekeep } from "./core.ts";
 import { holdKey } from "./idempotency.ts";
 import { hex, uuid } from "./ids.ts";
-import { isObject, type JsonObject, objectIn, parse } from "./json.ts";
+import { flaw, isObject, type JsonObject, objectIn, parse } from "./json.ts";
 import { Scheduler } from "./scheduler.ts";
 import { childKey, ended, type Parent, type Run, type Step, type Task, type Trigger, type Workflow } from "./state.ts";
 
@@ -32,7 +32,8 @@ export class Runs {
     const born = this.born(parent);
     if (born !== undefined) return born;
     const id = uuid(random);
-    const single = workflow.steps.filter((step) => !step.onFailure).length === 1;
+    // A task alone in its workflow is the run; one for failures is company.
+    const isAlone = workflow.steps.length === 1;
     const run: Run = {
       id,
       startedMs: this.#core.clock.now(),
@@ -46,7 +47,7 @@ export class Runs {
       finished: false,
     };
     for (const step of workflow.steps) {
-      run.tasks.set(step.name, newTask(run, step, single && !step.onFailure ? id : uuid(random)));
+      run.tasks.set(step.name, newTask(run, step, isAlone ? id : uuid(random)));
     }
     state.add(run);
     holdKey(this.#core, run, trigger);
@@ -56,7 +57,8 @@ export class Runs {
 
   /** The child of that parent which was started before. */
   born(parent: Parent | undefined): Run | undefined {
-    if (parent === undefined || (parent.index ?? parent.key) === undefined) return undefined;
+    // Children are the same by their index; a key stands in for its number, and is nothing without it.
+    if (parent?.index === undefined) return undefined;
     return this.#core.state.children.get(childKey(parent));
   }
 
@@ -66,9 +68,8 @@ export class Runs {
   }
 
   completed(task: Task, attempt: number, output: string, batch = false): void {
-    if (output !== "" && parse(output) === undefined) {
-      return this.failed(task, attempt, "The output is not valid JSON, or holds a null character", false, batch);
-    }
+    const wrong = flaw(output, "taskOutput");
+    if (wrong !== undefined) return this.failed(task, attempt, wrong, false, batch);
     this.#core.state.tell({ kind: "completed", run: task.run, task, attempt, payload: output, batch });
     if (counts(task, attempt)) this.#end(task, "completed", { output });
   }

@@ -194,7 +194,7 @@ export class State {
   add(run: Run): void {
     this.runs.set(run.id, run);
     for (const task of run.tasks.values()) this.tasks.set(task.id, task);
-    if (run.parent !== undefined) this.children.set(childKey(run.parent), run);
+    if (run.parent?.index !== undefined) this.children.set(childKey(run.parent), run);
   }
 
   /** Memory is not a database: the oldest ended runs go. */
@@ -206,11 +206,11 @@ export class State {
     this.runs.delete(oldest.id);
     for (const [key, holder] of this.keys) if (holder === oldest) this.keys.delete(key);
     for (const task of oldest.tasks.values()) this.tasks.delete(task.id);
-    if (oldest.parent !== undefined) this.children.delete(childKey(oldest.parent));
+    if (oldest.parent?.index !== undefined) this.children.delete(childKey(oldest.parent));
   }
 }
 
-/** Children without key and index are never the same. */
+/** A key that looks like another child's index is that index. */
 export function childKey(parent: Parent): string {
-  return `${parent.taskId} ${parent.key === undefined ? `#${parent.index}` : `=${parent.key}`}`;
+  return `${parent.taskId} ${parent.key ?? parent.index}`;
 }

@@ -7,7 +7,7 @@ import {
 import type { Core } from "./core.ts";
 import { collision } from "./idempotency.ts";
 import { isUuid, uuid } from "./ids.ts";
-import { parse } from "./json.ts";
+import { flaw } from "./json.ts";
 import { childMetadata, metadataIn, type Runs } from "./runs.ts";
 import type { Task, Trigger } from "./state.ts";
 
@@ -80,7 +80,7 @@ function triggerOf(core: Core, request: TriggerWorkflowRequest): Trigger {
     return { input, metadata: metadataIn(additionalMetadata ?? ""), priority, parent: undefined };
   }
   const parent = core.state.tasks.get(parentTaskRunExternalId.toLowerCase());
-  if (parent === undefined) throw new ConnectError("parent task not found", Code.NotFound);
+  if (parent === undefined) throw new ConnectError("not found", Code.NotFound);
   return childOf(parent, request);
 }
 
@@ -95,23 +95,25 @@ function childOf(parent: Task, request: TriggerWorkflowRequest): Trigger {
 
 /** Refuses what the real engine refuses before it looks anything up. */
 export function checkTrigger(request: TriggerWorkflowRequest): void {
-  checkJson("Input", request.input);
-  checkJson("AdditionalMetadata", request.additionalMetadata);
+  checkJson("payload", request.input);
+  checkJson("additionalMetadata", request.additionalMetadata);
   checkPriority(request.priority);
-  for (const id of [request.parentTaskRunExternalId, request.desiredWorkerId]) {
+  for (const id of [request.parentTaskRunExternalId, request.desiredWorkerId || undefined]) {
     if (id !== undefined && !isUuid(id)) throw new ConnectError(`invalid id: ${id}`, Code.InvalidArgument);
   }
 }
 
 /** Empty is fine. */
 export function checkJson(name: string, text: string | undefined): void {
-  if (text !== undefined && text !== "" && parse(text) === undefined) {
-    throw new ConnectError(`Invalid request: ${name} must be valid JSON`, Code.InvalidArgument);
-  }
+  const wrong = flaw(text ?? "", name);
+  if (wrong !== undefined) throw new ConnectError(`Invalid request: ${wrong}`, Code.InvalidArgument);
 }
 
 export function checkPriority(priority: number | undefined): void {
   if (priority !== undefined && (priority < 1 || priority > 3)) {
-    throw new ConnectError("Invalid request: Priority must be between 1 and 3", Code.InvalidArgument);
+    throw new ConnectError(
+      `Invalid request: priority must be between 1 and 3, got ${priority}`,
+      Code.InvalidArgument,
+    );
   }
 }

@@ -46,15 +46,12 @@ export function register(core: Core, request: WorkerRegisterRequest): Worker {
 /** Replaces labels by name. */
 export function label(worker: Worker, labels: Readonly<Record<string, WorkerLabels>>): void {
   for (const [key, { strValue, intValue }] of Object.entries(labels)) {
-    if ((strValue === undefined) === (intValue === undefined)) {
-      throw new ConnectError(`label ${key} must have exactly one value`, Code.InvalidArgument);
-    }
-    worker.labels.set(key, strValue ?? intValue!);
+    worker.labels.set(key, strValue ?? intValue ?? "");
   }
 }
 
 /** The worker of an id as it came from outside. */
-export function findWorker(core: Core, id: string, missing = "not found"): Worker {
+export function findWorker(core: Core, id: string, missing = `worker not found: ${id}`): Worker {
   if (!isUuid(id)) {
     throw new ConnectError(id === "" ? "" : `invalid worker ID format: ${id}`, Code.InvalidArgument);
   }

@@ -5,7 +5,7 @@ import {
   type CreateWorkflowVersionRequest,
   CreateWorkflowVersionRequestSchema,
 } from "../../proto.ts";
-import { toJsonString } from "@bufbuild/protobuf";
+import { clone, toJsonString } from "@bufbuild/protobuf";
 import { uuid } from "./ids.ts";
 import type { State, Step, Workflow } from "./state.ts";
 import { duration } from "./timing.ts";
@@ -14,7 +14,7 @@ import { actionId } from "./workers.ts";
 const namePattern = /^[a-zA-Z0-9._-]+$/;
 
 function invalid(what: string): ConnectError {
-  return new ConnectError(`Invalid request: ${what}`, Code.InvalidArgument);
+  return new ConnectError(`Validation failed: ${what}`, Code.InvalidArgument);
 }
 
 /** The engine does not map these to a code, and hides the text. */
@@ -25,7 +25,7 @@ function unmapped(what: string): Error {
 /** Stores a definition; the same one twice is one version. */
 export function putWorkflow(state: State, request: CreateWorkflowVersionRequest, random: () => number): Workflow {
   check(request);
-  const checksum = toJsonString(CreateWorkflowVersionRequestSchema, request);
+  const checksum = checksumOf(request);
   const known = state.workflows.get(request.name);
   if (known?.checksum === checksum) return known;
   const workflow: Workflow = {
@@ -45,6 +45,13 @@ export function putWorkflow(state: State, request: CreateWorkflowVersionRequest,
   return workflow;
 }
 
+/** What makes a version another one; the inputs of its tasks do not. */
+function checksumOf(request: CreateWorkflowVersionRequest): string {
+  const copy = clone(CreateWorkflowVersionRequestSchema, request);
+  for (const task of copy.tasks) task.inputs = "";
+  return toJsonString(CreateWorkflowVersionRequestSchema, copy);
+}
+
 function check(request: CreateWorkflowVersionRequest): void {
   if (!namePattern.test(request.name)) {
     throw invalid("Name must be a name of letters, digits, dots, dashes, underscores");
@@ -52,7 +59,12 @@ function check(request: CreateWorkflowVersionRequest): void {
   if (request.tasks.length === 0) throw unmapped("a workflow needs a task");
   const priority = request.defaultPriority ?? 1;
   if (priority < 1 || priority > 3) throw invalid("DefaultPriority must be between 1 and 3");
-  for (const { limitStrategy } of [request.concurrency ?? {}, ...request.concurrencyArr]) {
+  for (const cron of request.cronTriggers) {
+    if (!/^\S+( \S+){4,5}$/.test(cron)) throw invalid("CronTriggers must be cron expressions");
+  }
+  const concurrency = request.concurrency === undefined ? [] : [request.concurrency];
+  for (const { expression, limitStrategy } of [...concurrency, ...request.concurrencyArr]) {
+    if (expression === "") throw invalid("a concurrency needs an expression");
     if (
       limitStrategy === ConcurrencyLimitStrategy.DROP_NEWEST || limitStrategy === ConcurrencyLimitStrategy.QUEUE_NEWEST
     ) {
@@ -60,15 +72,19 @@ function check(request: CreateWorkflowVersionRequest): void {
     }
   }
   const names = new Set(request.tasks.map((task) => task.readableId));
-  for (const task of [...request.tasks, ...(request.onFailureTask === undefined ? [] : [request.onFailureTask])]) {
-    checkTask(task, names);
-  }
+  const tasks = [...request.tasks, ...(request.onFailureTask === undefined ? [] : [request.onFailureTask])];
+  for (const task of tasks) checkTask(task, names);
+  if (new Set(tasks.map((task) => task.readableId)).size < tasks.length) throw unmapped("two tasks of one name");
   checkCycles(request.tasks);
 }
 
 function checkTask(task: CreateTaskOpts, names: ReadonlySet<string>): void {
+  if (task.readableId === "") throw unmapped("a task needs a name");
   if (!namePattern.test(task.readableId)) throw invalid("ReadableId must be a name");
-  if (task.action === "") throw unmapped("a task needs an action");
+  if (actionId(task.action) === undefined) throw unmapped("a task needs an action of two or three parts");
+  if (task.retries < 0) throw invalid("Retries must be at least 0");
+  if ((task.backoffFactor ?? 1) < 1) throw invalid("RetryBackoffFactor must be at least 1");
+  if ((task.backoffMaxSeconds ?? 1) < 1) throw invalid("RetryBackoffMaxSeconds must be at least 1");
   if (task.timeout !== "" && duration(task.timeout) === undefined) throw invalid("Timeout must be a duration");
   if (task.scheduleTimeout !== undefined && duration(task.scheduleTimeout) === undefined) {
     throw invalid("ScheduleTimeout must be a duration");
