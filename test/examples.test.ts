@@ -2,11 +2,13 @@ import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { format } from "node:util";
 import * as actions from "../examples/actions.ts";
+import * as deploy from "../examples/deploy.ts";
 import * as start from "../examples/start.ts";
 import type { Cut } from "../examples/start/storm.ts";
 import * as status from "../examples/status.ts";
 import * as streams from "../examples/streams.ts";
 import * as trigger from "../examples/trigger.ts";
+import * as web from "../examples/web.ts";
 import * as worker from "../examples/worker.ts";
 import type { Client } from "../src/mod.ts";
 import { createClient } from "../src/mod.ts";
@@ -69,6 +71,24 @@ test("runs are triggered and awaited in every way", { limitMs: 20_000 }, async (
   ]);
 });
 
+test("what a task writes streams to a web response", { limitMs: 10_000 }, async () => {
+  await web.main(client, stop.signal);
+
+  // What was written before the handler listened may be missing, and is told then.
+  assert.match(said.at(-1) ?? "", /was an oak and it grew back$|a gap/);
+});
+
+test("a handler that lives no longer than its request triggers and awaits", { limitMs: 10_000 }, async () => {
+  const working = worker.main(client, stop.signal);
+  await until(() => said.length > 0);
+
+  await deploy.main(client, stop.signal, { hostPort: engine.hostPort, token: engine.token, tls: false, logger: false });
+  stop.abort();
+  await working;
+
+  assert.equal(said.slice(1), ['200 {"greeting":"Hello, Ada!"}']);
+});
+
 test("actions are looped over, run and reported", { limitMs: 10_000 }, async () => {
   const looping = actions.main(client, stop.signal);
   await until(() => said.length > 0);
@@ -129,11 +149,13 @@ test("every example is run here", () => {
 
   assert.equal(files.toSorted(), [
     "actions.ts",
+    "deploy.ts",
     "run.ts",
     "start.ts",
     "status.ts",
     "streams.ts",
     "trigger.ts",
+    "web.ts",
     "worker.ts",
   ]);
 });
