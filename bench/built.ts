@@ -16,6 +16,7 @@ export function build(): URL {
     `${root}tsconfig.build.json`,
     "--outDir",
     directory,
+    "--noCheck",
     "--declaration",
     "false",
     "--isolatedDeclarations",

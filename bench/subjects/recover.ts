@@ -1,12 +1,11 @@
 // How long it takes from a cut to the result that the cut had lost: recover.ts CUT TIMES. All in parallel, for most of it is
 // waiting, each with a source, a wire and a client of its own; the client has every default.
 import process from "node:process";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { CuttingProxy } from "../../src/testing/mod.ts";
 import { cuttingProxy } from "../../src/testing/mod.ts";
 import type { SourceProcess } from "../source/child.ts";
 import { startSource } from "../source/child.ts";
-import { lost } from "../source/server.ts";
+import { done, lost } from "../source/server.ts";
 import { clientOf, runId } from "./engine.ts";
 
 /** What breaks. */
@@ -54,7 +53,8 @@ async function recovery(cut: string): Promise<Recovery> {
   })();
   try {
     const result = client.runs.result(runId(lost, 1));
-    await sleep(500);
+    // Answered when the source has read what came before it: the first asking is what the cut has to lose.
+    await client.runs.result(runId(done, 1));
     const startedAt = performance.now();
     mend = await cuts[cut]?.(stage) ?? undefined;
     await result;
