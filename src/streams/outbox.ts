@@ -8,7 +8,7 @@ import { onAbort } from "./signal.ts";
  * iterator without `throw` is an unhandled rejection. An item is sent when the transport has pulled it.
  */
 export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
-  readonly #replay: Iterator<T>;
+  #replay: Iterator<T> | undefined;
   /** What was pushed, from `#head` on; slots are cleared as they are pulled. */
   #queue: (T | undefined)[] = [];
   readonly #undo: () => void;
@@ -74,8 +74,9 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
 
   #pull(): IteratorYieldResult<T> | undefined {
     if (!this.#replayed) {
-      const replay = this.#replay.next();
-      if (replay.done !== true) return { done: false, value: replay.value };
+      const replay = this.#replay?.next();
+      if (replay !== undefined && replay.done !== true) return { done: false, value: replay.value };
+      this.#replay = undefined;
       this.#replayed = true;
     }
     if (this.#head === this.#queue.length) return undefined;
@@ -93,6 +94,8 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
 
   #end(): void {
     this.#ended = true;
+    // It may follow a registry that lives on, and whoever kept the call's error would keep all that comes and goes there.
+    this.#replay = undefined;
     this.#undo?.();
     this.#asker?.({ done: true, value: undefined });
     this.#asker = undefined;

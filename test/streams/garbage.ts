@@ -15,7 +15,8 @@ export async function collected(weak: readonly WeakRef<object>[]): Promise<numbe
   return gone;
 }
 
-function collector(): () => void {
+/** Collects garbage, on whichever runtime. */
+export function collector(): () => void {
   if ("bun" in process.versions) {
     return (globalThis as unknown as { Bun: { gc(force: boolean): void } }).Bun.gc.bind(null, true); // Untyped here.
   }

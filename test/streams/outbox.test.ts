@@ -180,4 +180,22 @@ test("holds on to nothing that was pulled, even if its queue is never empty", { 
   life.abort();
 });
 
+test("an end lets go of what was still to be replayed: it follows a registry that others go on changing", async () => {
+  const life = new AbortController();
+  const weak: WeakRef<object>[] = [];
+  const replay = (): Iterable<object> => {
+    const items = Array.from({ length: 10 }, () => ({ of: "some size" }));
+    weak.push(...items.map((item) => new WeakRef(item)));
+    return items;
+  };
+  const outbox = new Outbox(replay(), life.signal);
+  await outbox.next();
+
+  life.abort();
+
+  assert.ok(await collected(weak) > 8);
+  assert.equal(await outbox.next(), done);
+  assert.not(outbox.replayed);
+});
+
 test.run();
