@@ -21,19 +21,19 @@ const simulation = "test/simulation.test.ts";
 const simulated = ["test/simulation/main.ts", "--seeds", "150", "--jobs", "1"];
 
 const { values: asked } = parseArgs({
-  options: { only: { type: "string" }, list: { type: "boolean" }, write: { type: "boolean" } },
+  options: { only: { type: "string", multiple: true }, list: { type: "boolean" }, write: { type: "boolean" } },
 });
 const all = Object.entries(groups).flatMap(([group, mutants]) => mutants.map((mutant) => ({ ...mutant, group })));
-const mutants = all.filter(({ name }) => asked.only === undefined || name.includes(asked.only));
+const mutants = all.filter(({ name }) => asked.only === undefined || asked.only.some((part) => name.includes(part)));
 if (asked.list) {
   for (const { group, name, file, why } of mutants) console.log(`${group.padEnd(12)} ${name}  (${file})\n    ${why}`);
   process.exit(0);
 }
-if (mutants.length === 0) quit(`No mutant's name contains ${JSON.stringify(asked.only)}.`);
-const stale = all.flatMap(unfit);
+if (mutants.length === 0) quit(`No mutant's name contains ${asked.only.join(" or ")}.`);
+const stale = mutants.flatMap(unfit);
 if (stale.length > 0) quit(`The list no longer fits the source:\n${stale.join("\n")}`);
 
-const [node] = command("node");
+const commands = new Map(["node", "deno", "bun"].map((runtime) => [runtime, command(runtime)]));
 const scratch = mkdtempSync(join(tmpdir(), "mutants-"));
 const running = new Set();
 const pristine = copy("pristine");
@@ -95,22 +95,23 @@ async function work(tree) {
 
 /** The first test that fails: of the file that should know, then of those near, then of all. */
 async function hunt(tree, mutant) {
+  const { hint, runtime = "node" } = mutant;
   for (const file of order(mutant)) {
-    const { failures: flaws, tookMs } = await baseline(file);
+    const { failures: flaws, tookMs } = await baseline(file, runtime);
     if (flaws.length > 0) continue;
     const wayMs = limitMs + patience * tookMs;
-    const [title] = (await run(tree, file, wayMs)).failures;
+    const [title] = (await run(tree, file, runtime, wayMs)).failures;
     if (title === undefined) continue;
     // What measures real time may fail on a busy machine, whatever the source: it must fail twice, and only mutated.
-    const isSure = file === mutant.hint && !file.startsWith("test/wire/");
-    if (isSure || await again(tree, file, title, wayMs)) return { file, title };
+    const isSure = file === hint && !file.startsWith("test/wire/");
+    if (isSure || await again(tree, file, runtime, title, wayMs)) return { file, title };
   }
   return undefined;
 }
 
-async function again(tree, file, title, wayMs) {
-  if ((await run(pristine, file, wayMs)).failures.length > 0) return false;
-  return (await run(tree, file, wayMs)).failures.includes(title);
+async function again(tree, file, runtime, title, wayMs) {
+  if ((await run(pristine, file, runtime, wayMs)).failures.length > 0) return false;
+  return (await run(tree, file, runtime, wayMs)).failures.includes(title);
 }
 
 function order({ file, hint }) {
@@ -129,24 +130,26 @@ function order({ file, hint }) {
 }
 
 /** What a file says without a mutant; a file that fails by itself, twice, catches nothing. */
-function baseline(file) {
-  const known = baselines.get(file) ?? twice(file);
-  baselines.set(file, known);
+function baseline(file, runtime) {
+  const key = `${runtime} ${file}`;
+  const known = baselines.get(key) ?? twice(file, runtime);
+  baselines.set(key, known);
   return known;
 }
 
-async function twice(file) {
-  const first = await run(pristine, file, 120_000);
-  return first.failures.length === 0 ? first : await run(pristine, file, 120_000);
+async function twice(file, runtime) {
+  const first = await run(pristine, file, runtime, 120_000);
+  return first.failures.length === 0 ? first : await run(pristine, file, runtime, 120_000);
 }
 
-function run(tree, file, withinMs) {
-  const args = file === simulation ? simulated : [file];
+function run(tree, file, runtime, withinMs) {
+  const [program, ...first] = commands.get(runtime);
+  const args = [...first, ...(file === simulation ? simulated : [file])];
   const env = { ...process.env, NO_COLOR: "1" };
   const beganMs = Date.now();
   return new Promise((done) => {
     // A group of its own: what a test file starts ends with it.
-    const child = spawn(node, args, { cwd: tree, env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = spawn(program, args, { cwd: tree, env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let [output, errors, late] = ["", "", false];
     const timer = setTimeout(() => (late = true, end(child)), withinMs);
     running.add(child);

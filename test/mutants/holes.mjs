@@ -11,9 +11,9 @@ export const holes = [
   {
     name: "H2 the shared stream hangs on its first caller",
     file: "src/streams/subscriptions.ts",
-    find: "      const entry = this.#join(key, waiter);\n",
+    find: "    return this.#registry.wait(key, this.#wasLive",
     replace:
-      "      if (!this.#running && signal !== undefined) Object.assign(this.#options, { signal });\n      const entry = this.#join(key, waiter);\n",
+      "    if (!this.#running && signal !== undefined) Object.assign(this.#options, { signal });\n    return this.#registry.wait(key, this.#wasLive",
     why: "one caller who leaves ends the stream of all",
     hint: "test/streams/subscriptions.test.ts",
   },
@@ -35,7 +35,7 @@ export const holes = [
   },
   {
     name: "H6 any Unimplemented downgrades",
-    file: "src/listeners/actions.ts",
+    file: "src/listeners/listener.ts",
     find: "    const usual = this.#root.doubt.decorate(verdict, ending);\n",
     replace: "    const usual = this.#root.doubt.decorate(verdict, ending);\n" +
       "    if (isUnimplemented(error)) {\n      this.#oldUntil = Infinity;\n" +
@@ -45,7 +45,7 @@ export const holes = [
   },
   {
     name: "H6 a downgrade is for good",
-    file: "src/listeners/actions.ts",
+    file: "src/listeners/listener.ts",
     find: "const oldListenMs = 600_000;",
     replace: "const oldListenMs = Infinity;",
     why: "an engine that was upgraded is listened to in the old way until the worker restarts",
@@ -65,7 +65,7 @@ export const holes = [
     find: "    const pushbackMs = pushback(error, now);\n",
     replace: "    if (error === undefined) return;\n    const pushbackMs = pushback(error, now);\n",
     why: "an engine that ends each stream at once is asked in a hot loop",
-    hint: "test/listeners/actions.test.ts",
+    hint: "test/streams/reconnect.test.ts",
   },
   {
     name: "H8 the receive loop waits for its reader",

@@ -7,7 +7,7 @@ import { worker } from "./worker.mjs";
 
 /**
  * Every mutant: `find` occurs once in `file` and becomes `replace`; `why` says what that breaks, `hint` is the test file
- * that should know. Those that need more than one change have `edits`.
+ * that should know. Those that need more than one change have `edits`, those that only one runtime minds its `runtime`.
  */
 export const groups = {
   "Holes of the reference client": holes,

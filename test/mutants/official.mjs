@@ -2,7 +2,7 @@
 export const official = [
   {
     name: "a second waiter orphans the first",
-    file: "src/streams/subscriptions.ts",
+    file: "src/streams/registry.ts",
     find: "      entry.waiters.push(waiter);\n",
     replace: "      entry.waiters.splice(0, 1, waiter);\n",
     why: "of two who wait for one run only the later one hears of it",
@@ -27,8 +27,8 @@ export const official = [
   {
     name: "an unhandled rejection on Unauthenticated",
     file: "src/streams/subscriptions.ts",
-    find: "else if (!life.signal.aborted) this.#failAll(error);",
-    replace: "else if (!life.signal.aborted) {\n        this.#failAll(error);\n        throw error;\n      }",
+    find: "else if (!life.signal.aborted) this.#registry.failAll(error);",
+    replace: "else if (!life.signal.aborted) {\n        this.#registry.failAll(error);\n        throw error;\n      }",
     why: "a refused token ends the process",
     hint: "test/streams/subscriptions.test.ts",
   },
@@ -46,12 +46,12 @@ export const official = [
     edits: [
       {
         file: "src/streams/subscriptions.ts",
-        find: "else if (!life.signal.aborted) this.#failAll(error);",
+        find: "else if (!life.signal.aborted) this.#registry.failAll(error);",
         replace: "else this.#closed = undefined;",
       },
       {
         file: "src/streams/subscriptions.ts",
-        find: "if (this.#entries.size > 0) void this.#run();\n    }",
+        find: "if (this.size > 0) void this.#run();\n    }",
         replace: "}",
       },
     ],
@@ -72,7 +72,7 @@ export const official = [
     find: "      timer.abort();\n",
     replace: "",
     why: "the process lives on until the time-out of a dial that is over",
-    hint: "test/wire/session-exit.test.ts",
+    hint: "test/wire/client-exit.test.ts",
   },
   {
     name: "close leaves a socket",

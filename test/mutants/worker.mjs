@@ -55,7 +55,7 @@ export const worker = [
       "      if (this.#running.get(action.taskId) === running) this.#running.delete(action.taskId);\n      const next",
     replace: "      this.#running.delete(action.taskId);\n      const next",
     why: "when an older attempt ends nobody can cancel the newer one",
-    hint: "test/worker/worker.test.ts",
+    hint: "test/worker/attempts.test.ts",
   },
   {
     name: "what waits is never run",
@@ -100,8 +100,8 @@ export const worker = [
   {
     name: "a run is triggered twice",
     file: "src/root.ts",
-    find: '(isUnsent(error) || (idempotent && originOf(error) === "wire"))',
-    replace: '(isUnsent(error) || originOf(error) === "wire")',
+    find: "(idempotent && (isOfWire ||",
+    replace: "isOfWire || (idempotent && (isOfWire ||",
     why: "a trigger whose answer was lost is made again",
     hint: "test/root.test.ts",
   },
