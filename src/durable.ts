@@ -4,10 +4,12 @@ import type { DurableCondition } from "./listeners/durable-conditions.ts";
 import { toConditions } from "./listeners/durable-conditions.ts";
 import type { DurableEvent } from "./listeners/durable-events.ts";
 import { DurableEvents, signalled } from "./listeners/durable-events.ts";
+import type { DurableSessionOptions } from "./listeners/durable-tasks.ts";
+import { DurableSession } from "./listeners/durable-tasks.ts";
 import type { Root } from "./root.ts";
-import type { WaitOptions } from "./runs.ts";
+import type { WaitOptions } from "./trigger.ts";
 
-/** Signals of durable tasks: conditions that the engine watches, and that outlive whoever waits for them. */
+/** What durable tasks are made of: signals and steps, which the engine keeps for whoever comes after a crash. */
 export class Durable {
   readonly #root: Root;
   readonly #events: DurableEvents;
@@ -56,6 +58,29 @@ export class Durable {
    */
   event(taskId: string, signalKey: string, { signal }: WaitOptions = {}): Promise<DurableEvent> {
     return this.#events.wait(taskId, signalKey, signal);
+  }
+
+  /**
+   * A session for the steps of durable tasks that the engine assigned to a worker. Its stream opens with the first
+   * step, and stays until `close()`.
+   *
+   * @throws TypeError when the worker's id is no UUID
+   *
+   * @example
+   * ```ts
+   * const session = hatchet.durable.tasks({ workerId });
+   * for await (const action of hatchet.actions({ workerId })) {
+   *   if (action.kind !== "start" || action.invocation === undefined) continue;
+   *   const task = { taskId: action.taskId, invocation: action.invocation };
+   *   await session.waitFor(task, { sleepMs: 60_000 });
+   *   const [child] = await session.triggerRuns(task, [{ task: "report", input: { month: "2026-10" } }]);
+   *   await action.completed(await child?.result());
+   *   session.forget(task);
+   * }
+   * ```
+   */
+  tasks(options: DurableSessionOptions): DurableSession {
+    return new DurableSession(this.#root, options);
   }
 
   /** @internal The client closes it. */

@@ -21,6 +21,25 @@ export function encodeOutput(value: unknown): string {
   return encode(value, "output");
 }
 
+/**
+ * What a durable task remembers as JSON; nothing at all is remembered as `null`.
+ *
+ * @throws TypeError saying where, when JSON cannot carry the value
+ */
+export function encodeMemo(value: unknown): string {
+  return encode(value === undefined ? null : value, "memo");
+}
+
+/**
+ * The same input with its keys in one order: the engine holds a durable task that comes again to the very bytes, and
+ * what was read from its database has other orders than what came from a worker.
+ *
+ * @throws TypeError saying where, when JSON cannot carry the value
+ */
+export function sorted(input: unknown): unknown {
+  return ordered(decode(encodeInput(input)));
+}
+
 /** The value in an input or output. @throws SyntaxError when the text is no JSON */
 export function decode(text: string): unknown {
   try {
@@ -34,6 +53,13 @@ export function decode(text: string): unknown {
 export function unwrap(value: unknown): unknown {
   if (typeof value !== "object" || value === null || !Object.hasOwn(value, wrapper)) return value;
   return Object.keys(value).length === 1 ? Object.entries(value)[0]![1] : value;
+}
+
+function ordered(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(ordered);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, ordered(inner)]));
 }
 
 function encode(value: unknown, name: string): string {

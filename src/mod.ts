@@ -33,6 +33,15 @@ export type { ActionsOptions } from "./listeners/actions.ts";
 export type { ChunksOptions } from "./listeners/chunks.ts";
 export type { RunChunk, RunEnd, RunEvent, RunGap, TaskEvent } from "./listeners/event.ts";
 export type { DurableCondition, EventCondition, Matches, SleepCondition } from "./listeners/durable-conditions.ts";
+export {
+  DurableError,
+  type DurableErrorCode,
+  type Invocation,
+  NonDeterminismError,
+} from "./listeners/durable-errors.ts";
+export type { DurableChild, DurableRun } from "./listeners/durable-children.ts";
+export type { ServerEviction } from "./listeners/durable-ledger.ts";
+export type { DurableSession, DurableSessionOptions } from "./listeners/durable-tasks.ts";
 export type { DurableEvent } from "./listeners/durable-events.ts";
 export type { RegisterOptions, Registration } from "./listeners/register.ts";
 export type { Logger } from "./logger.ts";

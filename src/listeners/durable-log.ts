@@ -1,0 +1,127 @@
+import type { DurableTaskAwaitedCompletedEntry } from "../../gen/v1/dispatcher_pb.ts";
+import type { Completion, Read } from "./durable-entry.ts";
+import { Entry } from "./durable-entry.ts";
+import type { DurableError, Invocation } from "./durable-errors.ts";
+import type { Request } from "./durable-request.ts";
+
+/** Where a step is in a task's log. */
+export interface Place {
+  readonly branchId: bigint;
+  readonly nodeId: bigint;
+}
+
+/** What is known of one invocation of a durable task: its steps, and what it has yet to ask. */
+export class DurableLog implements Invocation {
+  readonly taskId: string;
+  readonly invocation: number;
+  /** Requests in the order in which they were made: their answers do not say whose they are, so one goes at a time. */
+  readonly requests: Request[] = [];
+  /** Evictions that wait for their answer. */
+  readonly evictions: Request[] = [];
+  /** Why nothing more can be asked. */
+  broken: DurableError | undefined;
+  readonly #entries = new Map<string, Entry>();
+  /** Completions of steps that are not known yet: an answer may be overtaken. */
+  readonly #early = new Map<string, Completion>();
+  /** Completions that came on an earlier stream, and not yet on this one. */
+  readonly #unproven = new Set<string>();
+
+  constructor({ invocation, taskId }: Invocation) {
+    this.taskId = taskId;
+    this.invocation = invocation;
+  }
+
+  /** How many steps are waited for. */
+  get awaited(): number {
+    return this.#count((entry) => entry.awaited);
+  }
+
+  /** How many completions nobody has asked for yet. */
+  get buffered(): number {
+    return this.#count((entry) => entry.isOrdered && entry.buffered) + this.#early.size;
+  }
+
+  /** Whether a completion is still to come. */
+  get isWaiting(): boolean {
+    return this.#count((entry) => entry.isOrdered && !entry.settled) > 0;
+  }
+
+  /** A step that the engine has acknowledged. */
+  add<V>(place: Place, isOrdered: boolean, read: Read<V>): Entry<V> {
+    const key = keyOf(place);
+    const entry = new Entry<V>(place, isOrdered, read);
+    this.#entries.set(key, entry as Entry<unknown>); // Those in the map are only ever told what came of them.
+    const early = this.#early.get(key);
+    this.#early.delete(key);
+    if (early !== undefined) entry.complete(early);
+    return entry;
+  }
+
+  /** A step is done; told again it changes nothing. */
+  complete(place: Place, completion: Completion): void {
+    const key = keyOf(place);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) {
+      if (!this.#early.has(key)) this.#early.set(key, completion);
+      return;
+    }
+    // The engine tells them in order: what is new comes behind everything that was told before.
+    if (entry.isOrdered && !entry.settled) this.#unproven.clear();
+    this.#unproven.delete(key);
+    entry.complete(completion);
+  }
+
+  /** A new stream begins, and knows nothing of what the one before has told. */
+  reopen(): void {
+    for (const [key, { isOrdered, settled }] of this.#entries) if (isOrdered && settled) this.#unproven.add(key);
+  }
+
+  /**
+   * The steps to ask the engine about: those that are not done, and those that this stream has not told yet. The engine
+   * counts what it tells on each stream from the first, and holds back what comes behind a gap.
+   */
+  listed(): DurableTaskAwaitedCompletedEntry[] {
+    const due = [...this.#entries].filter(([key, entry]) =>
+      entry.isOrdered && (!entry.settled || this.#unproven.has(key))
+    );
+    return due.map(([, { branch: branchId, node: nodeId }]) => ({
+      $typeName: "v1.DurableTaskAwaitedCompletedEntry",
+      durableTaskExternalId: this.taskId,
+      invocationCount: this.invocation,
+      branchId,
+      nodeId,
+    }));
+  }
+
+  /** Asks for nothing more, and takes back what was not sent. */
+  break(error: DurableError): void {
+    this.broken ??= error;
+    this.#fail(error, this.requests.filter(({ sent }) => !sent));
+  }
+
+  /** It is over: neither requests nor steps come to anything. */
+  end(error: unknown): void {
+    this.#fail(error, [...this.evictions, ...this.requests]);
+    for (const entry of this.#entries.values()) entry.fail(error);
+    this.#early.clear();
+  }
+
+  /** Sends those away who wait, and keeps what is known. */
+  dismiss(error: unknown): void {
+    this.#fail(error, [...this.evictions, ...this.requests]);
+    for (const entry of this.#entries.values()) entry.dismiss(error);
+  }
+
+  /** The last one first: the end of one request is the beginning of the next. */
+  #fail(error: unknown, requests: readonly Request[]): void {
+    for (const request of requests.toReversed()) request.fail(error);
+  }
+
+  #count(counts: (entry: Entry) => boolean): number {
+    return [...this.#entries.values()].filter(counts).length;
+  }
+}
+
+function keyOf({ branchId, nodeId }: Place): string {
+  return `${branchId}/${nodeId}`;
+}
