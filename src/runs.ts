@@ -1,17 +1,15 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { TriggerWorkflowRequest } from "../gen/v1/shared/trigger_pb.ts";
 import { AdminService, IdempotencyCollisionErrorSchema } from "../gen/v1/workflows_pb.ts";
 import { WorkflowService } from "../gen/workflows/workflows_pb.ts";
 import type { RunDetails } from "./details.ts";
 import { toDetails } from "./details.ts";
-import { RunCancelledError } from "./errors.ts";
-import type { RunFailedError } from "./errors.ts";
+import { RunCancelledError, RunFailedError } from "./errors.ts";
 import { uuid } from "./ids.ts";
 import type { ChunksOptions } from "./listeners/chunks.ts";
 import { Chunks } from "./listeners/chunks.ts";
 import type { RunEvent } from "./listeners/event.ts";
 import { metadataEvents, runEvents } from "./listeners/events.ts";
-import type { Outcome } from "./listeners/outcome.ts";
+import type { Outputs } from "./listeners/outcome.ts";
 import type { Results } from "./listeners/results.ts";
 import type { Root } from "./root.ts";
 import { show } from "./show.ts";
@@ -24,8 +22,7 @@ import type { Task } from "./worker/task.ts";
 
 export type { TriggerOptions, WaitOptions } from "./trigger.ts";
 
-/** The outputs of a run's tasks, by name. */
-export type Outputs = Readonly<Record<string, unknown>>;
+export type { Outputs } from "./listeners/outcome.ts";
 
 /** A run that was triggered. */
 export interface RunRef<O> {
@@ -85,10 +82,12 @@ export class Runs {
    * @throws RunFailedError, RunCancelledError
    * @throws StreamError `unreachable`, `refused` (the token, or a run that the engine does not know), `closed`
    */
-  async result(runId: string, { signal }: WaitOptions = {}): Promise<Outputs> {
-    const outcome = await this.#results.wait(runId, signal);
-    if ("error" in outcome) throw outcome.error;
-    return outcome.outputs;
+  result(runId: string, { signal }: WaitOptions = {}): Promise<Outputs> {
+    try {
+      return this.#results.wait(runId, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** The runs in the order in which they settle, failures among them; ends after the last. */
@@ -204,8 +203,12 @@ export class Runs {
     const settled = new Pump<SettledRun>();
     for (const runId of runIds) {
       this.#results.wait(runId, life.signal).then(
-        (outcome) => settled.put(toSettled(runId, outcome)),
-        (error: unknown) => settled.fail(error),
+        (outputs) => settled.put({ runId, status: "completed", outputs }),
+        (error: unknown) => {
+          if (error instanceof RunFailedError) settled.put({ runId, status: "failed", error });
+          else if (error instanceof RunCancelledError) settled.put({ runId, status: "cancelled", error });
+          else settled.fail(error);
+        },
       );
     }
     try {
@@ -218,14 +221,6 @@ export class Runs {
       life.abort();
     }
   }
-}
-
-function toSettled(runId: string, outcome: Outcome): SettledRun {
-  if (!("error" in outcome)) return { runId, status: "completed", outputs: outcome.outputs };
-  const { error } = outcome;
-  return error instanceof RunCancelledError
-    ? { runId, status: "cancelled", error }
-    : { runId, status: "failed", error };
 }
 
 function list(ids: string | Iterable<string>): string[] {
