@@ -8,7 +8,7 @@ import { StreamError } from "../streams/errors.ts";
 import { Subscriptions } from "../streams/subscriptions.ts";
 import { originOf } from "../streams/verdict.ts";
 import { inquire } from "./inquiry.ts";
-import type { Outcome } from "./outcome.ts";
+import type { Outcome, Outputs } from "./outcome.ts";
 import { fromDetails, fromEvent } from "./outcome.ts";
 
 /** How often the last net is cast, and how many details it asks for at a time: 5 a second per client. */
@@ -29,7 +29,7 @@ interface Asked {
 /** The results of runs, for any number of waiters on one shared SubscribeToWorkflowRuns stream. */
 export class Results {
   readonly #root: Root;
-  readonly #shared: Subscriptions<string, Outcome, SubscribeToWorkflowRunsRequest, WorkflowRunEvent>;
+  readonly #shared: Subscriptions<string, Outputs, SubscribeToWorkflowRunsRequest, WorkflowRunEvent>;
   /** Ids that were asked for, the least recent first. */
   readonly #asked = new Map<string, Asked>();
   #casting = false;
@@ -44,27 +44,30 @@ export class Results {
         root.rpc(Dispatcher).subscribeToWorkflowRuns(requests, { signal, onHeader: live }),
       request: (workflowRunId) => ({ $typeName: "SubscribeToWorkflowRunsRequest", workflowRunId }),
       deliver: (event) => this.#finished(event),
+      explain: (error, runId) => about(runId, error),
       onUndelivered: (error) => root.config.logger.error("A result could not be read", { stream: "results", error }),
     });
   }
 
   /**
-   * The outcome of a run, however long it takes and whatever becomes of the connection.
+   * The outputs of a run, however long it takes and whatever becomes of the connection. Nothing but its promise stands
+   * between who waits and the stream: there may be very many of them.
    *
-   * @throws TypeError when the id is no UUID, before any I/O
+   * @throws TypeError at once when the id is no UUID, before any I/O; rejects with RunFailedError or RunCancelledError
    */
-  async wait(runId: string, signal?: AbortSignal): Promise<Outcome> {
+  wait(runId: string, signal?: AbortSignal): Promise<Outputs> {
     const waiting = this.#shared.wait(uuid(runId, "run id"), signal);
     if (!this.#casting) void this.#cast();
-    try {
-      return await waiting;
-    } catch (error) {
-      throw signal?.aborted ? error : about(runId, error);
-    }
+    return waiting;
   }
 
   close(): void {
     this.#shared.close();
+  }
+
+  #settle(runId: string, outcome: Outcome): void {
+    if ("error" in outcome) this.#shared.fail(runId, outcome.error);
+    else this.#shared.settle(runId, outcome.outputs);
   }
 
   #finished(event: WorkflowRunEvent): void {
@@ -72,7 +75,7 @@ export class Results {
     if (!this.#shared.has(runId)) return; // Whoever waited has left: nothing need be asked.
     try {
       const outcome = fromEvent(event);
-      if (outcome !== undefined) this.#shared.settle(runId, outcome);
+      if (outcome !== undefined) this.#settle(runId, outcome);
       else void this.#ask(runId);
     } catch (error) {
       this.#shared.fail(runId, error); // An output that is no JSON concerns its own waiters only.
@@ -95,14 +98,15 @@ export class Results {
       if (signal.aborted || !isUnknown(error)) return; // The next cast asks again.
       this.#note(runId, { atMs, unknownSinceMs: unknownSinceMs ?? atMs });
       if (unknownSinceMs === undefined || atMs - unknownSinceMs < againMs) return;
-      this.#shared.fail(runId, new StreamError("refused", "The engine does not know it", { cause: error }));
+      const unknown = new StreamError("refused", "The engine does not know it", { cause: error });
+      this.#shared.fail(runId, about(runId, unknown));
     }
   }
 
   #learned(runId: string, details: GetRunDetailsResponse): void {
     try {
       const outcome = fromDetails(runId, details);
-      if (outcome !== undefined) this.#shared.settle(runId, outcome);
+      if (outcome !== undefined) this.#settle(runId, outcome);
     } catch (error) {
       this.#shared.fail(runId, error); // An output that is no JSON will be none tomorrow.
     }

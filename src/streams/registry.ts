@@ -23,8 +23,12 @@ export interface Registered<K, V, Request> extends Entry<V> {
   readonly request: Request;
 }
 
-/** Whom a registry tells of keys that come and go. */
+/** Whom a registry asks and tells. */
 export interface RegistryEvents<K, V, Request> {
+  /** The request that subscribes to a key. */
+  readonly request: (key: K) => Request;
+  /** What ended the stream for all, as those who wait for a key get it. */
+  readonly explain: (error: unknown, key: K) => unknown;
   readonly added: (entry: Registered<K, V, Request>) => void;
   readonly removed: (entry: Registered<K, V, Request>) => void;
 }
@@ -34,13 +38,11 @@ const inside = -1;
 /** Who waits for what, in the order in which the keys came: any number of waiters a key, each removed by identity. */
 export class Registry<K, V, Request> {
   readonly #clock: Clock;
-  readonly #request: (key: K) => Request;
   readonly #events: RegistryEvents<K, V, Request>;
   readonly #entries = new Map<K, Registered<K, V, Request>>();
 
-  constructor(clock: Clock, request: (key: K) => Request, events: RegistryEvents<K, V, Request>) {
+  constructor(clock: Clock, events: RegistryEvents<K, V, Request>) {
     this.#clock = clock;
-    this.#request = request;
     this.#events = events;
   }
 
@@ -89,7 +91,7 @@ export class Registry<K, V, Request> {
 
   /** Rejects all who wait. */
   failAll(error: unknown): void {
-    for (const key of [...this.#entries.keys()]) this.fail(key, error);
+    for (const key of [...this.#entries.keys()]) this.fail(key, this.#events.explain(error, key));
   }
 
   /** Whoever waits now is in, and stays in. */
@@ -105,7 +107,8 @@ export class Registry<K, V, Request> {
       for (const waiter of [...entry.waiters]) {
         if (waiter.tries === inside || ++waiter.tries < attempts) continue;
         this.#leave(entry, waiter);
-        waiter.reject(new StreamError("unreachable", `Not let in after ${attempts} attempts`, { attempts, cause }));
+        const error = new StreamError("unreachable", `Not let in after ${attempts} attempts`, { attempts, cause });
+        waiter.reject(this.#events.explain(error, entry.key));
       }
     }
   }
@@ -116,7 +119,7 @@ export class Registry<K, V, Request> {
       entry.waiters.push(waiter);
       return entry;
     }
-    const added = { key, request: this.#request(key), sinceMs: this.#clock.now(), waiters: [waiter] };
+    const added = { key, request: this.#events.request(key), sinceMs: this.#clock.now(), waiters: [waiter] };
     this.#entries.set(key, added);
     this.#events.added(added);
     return added;

@@ -18,6 +18,8 @@ export interface SubscriptionsOptions<K, V, Request, Message> extends Omit<Strea
   readonly open: (requests: AsyncIterable<Request>, attempt: Attempt<Message>) => AsyncIterable<Message>;
   /** The request that subscribes to a key; made when the key is registered, and sent each time it must be. */
   readonly request: (key: K) => Request;
+  /** What ended the stream for all, as those who wait for a key get it. @default the same */
+  readonly explain?: ((error: unknown, key: K) => unknown) | undefined;
   /** Hands what a message says to its waiters. */
   readonly deliver: (message: Message, waiters: Subscriptions<K, V, Request, Message>) => void;
   /**
@@ -65,7 +67,9 @@ export class Subscriptions<K, V, Request, Message> {
     this.#lingerMs = lingerMs;
     this.#setupAttempts = setupAttempts;
     this.#rounds = new Rounds({ clock, random, roundMs: reassertMs });
-    this.#registry = new Registry(clock, options.request, {
+    this.#registry = new Registry(clock, {
+      request: options.request,
+      explain: options.explain ?? ((error) => error),
       added: (entry) => this.#added(entry),
       removed: (entry) => this.#removed(entry),
     });
