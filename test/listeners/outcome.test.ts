@@ -78,6 +78,24 @@ test("the errors are of the run, and real Errors", () => {
   assert.is(error?.runId, runId);
 });
 
+test("a task that is told more than once was reported more than once: where the reports differ, the details decide", () => {
+  const [one, other] = [{ output: `{"n":1}` }, { output: `{"n":2}` }];
+  const cases = [
+    [one, one],
+    [one, other],
+    [{ error: "it broke" }, one],
+    [one, { error: "it broke" }],
+    [{ error: "it broke" }, { error: "it broke" }],
+  ].map((results) =>
+    short(fromEvent(create(WorkflowRunEventSchema, {
+      workflowRunId: runId,
+      results: results.map((result) => ({ taskName: "t", taskRunExternalId: runId, ...result })),
+    })))
+  );
+
+  assert.equal(cases, [{ t: { n: 1 } }, "ask", "ask", "ask", ["failed", "t:it broke"]]);
+});
+
 test("a task named as a property of every object is a task like any other", () => {
   const event = create(WorkflowRunEventSchema, {
     workflowRunId: runId,
