@@ -165,7 +165,7 @@ test("gives up at once when the worker says that retrying is no use", async () =
   assert.is((await details(client, runId)).status, RunStatus.FAILED);
 });
 
-test("the first end of an attempt counts, and only of the current attempt", async () => {
+test("the first end of an attempt ends the run; the details show the last of the current attempt", async () => {
   const engine = await start();
   const client = plain(engine);
   await put(client, "first", { retries: 1 });
@@ -176,11 +176,18 @@ test("the first end of an attempt counts, and only of the current attempt", asyn
   await eventually(() => worker.messages.length === 2);
 
   await complete(client, worker.messages[0]!, { old: true });
+  const whileRunning = await details(client, runId);
   await complete(client, worker.messages[1]!, { first: true });
-  await complete(client, worker.messages[1]!, { second: true });
+  const first = await details(client, runId);
   await fail(client, worker.messages[1]!);
+  const second = await details(client, runId);
+  await complete(client, worker.messages[1]!, { third: true });
+  const third = await details(client, runId);
 
-  assert.is((await details(client, runId)).tasks["first"]?.output, '{"first":true}');
+  assert.not(whileRunning.done);
+  assert.equal([first.status, first.tasks["first"]?.output], [RunStatus.COMPLETED, '{"first":true}']);
+  assert.equal([second.status, second.tasks["first"]?.error], [RunStatus.FAILED, "broken"]);
+  assert.equal([third.status, third.tasks["first"]?.output], [RunStatus.COMPLETED, '{"third":true}']);
 });
 
 test("F12: an output that is no JSON fails the attempt, though the report is answered OK", async () => {

@@ -43,21 +43,13 @@ function common({ run, step, ...task }: Task, tenantId: string) {
   };
 }
 
-/** The parents, and theirs; for the task that failures call, all. */
-function ancestors({ run, step }: Task): ReadonlySet<string> {
-  if (step.onFailure) return new Set([...run.tasks.keys()].filter((name) => name !== step.name));
-  const names = new Set(step.parents);
-  for (const name of names) for (const parent of run.tasks.get(name)?.step.parents ?? []) names.add(parent);
-  return names;
-}
-
 function payload(task: Task): string {
   const { run, step } = task;
   const parents: JsonObject = {};
   const errors: JsonObject = {};
-  const before = ancestors(task);
   for (const other of run.tasks.values()) {
-    if (before.has(other.step.name) && other.output !== undefined) {
+    // Whatever is done by now comes along, parent or not.
+    if (other !== task && other.output !== undefined) {
       // An output that is no object does not reach the children: JSON leaves undefined out.
       parents[other.step.name] = objectIn(other.output);
     }

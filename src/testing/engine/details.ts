@@ -24,8 +24,7 @@ export function details(core: Core, id: string): MessageInitShape<typeof GetRunD
       status: taskStatus(it),
       isEvicted: it.state === "evicted",
       // Before the whole run is final nothing is filled in; afterwards the error is there even when it is empty.
-      ...(run.finished && { error: it.error ?? "" }),
-      ...(run.finished && it.error === undefined && { output: bytes.encode(it.output ?? "") }),
+      ...(run.finished && ending(it)),
     }] as const
   );
   const status = statusOf(tasks);
@@ -64,7 +63,13 @@ function taskStatus(task: Task): RunStatus {
 }
 
 function endStatus(task: Task): RunStatus {
-  if (task.state === "failed") return RunStatus.FAILED;
-  if (task.state === "cancelled") return RunStatus.CANCELLED;
+  const { state } = task.late.at(-1) ?? task;
+  if (state === "failed") return RunStatus.FAILED;
+  if (state === "cancelled") return RunStatus.CANCELLED;
   return RunStatus.COMPLETED;
+}
+
+function ending(task: Task): { readonly error: string; readonly output?: Uint8Array<ArrayBuffer> } {
+  const { error, output } = task.late.at(-1) ?? task;
+  return error === undefined ? { error: "", output: new TextEncoder().encode(output ?? "") } : { error };
 }

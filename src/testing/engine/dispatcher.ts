@@ -214,8 +214,7 @@ function report(core: Core, runs: Runs, event: Report, batch = false): void {
       if (eventPayload.includes("\u0000")) return;
       return runs.failed(task, attempt, errorText(eventPayload), event.shouldNotRetry ?? false, batch);
     case StepActionEventType.STEP_EVENT_TYPE_CANCELLED:
-      if (attempt === task.attempt) runs.cancel(task);
-      return;
+      return runs.cancelled(task, attempt);
     default:
       throw new ConnectError("invalid step run event type", Code.InvalidArgument);
   }

@@ -122,12 +122,13 @@ function endedTasks(core: Core, id: string): readonly Task[] | undefined {
 
 /** The results, with less in them when they would not fit into one message. */
 function fitting(tasks: readonly Task[], limit: number): StepRunResult[] {
-  const outputs = total(tasks.map((task) => task.output));
-  const errors = total(tasks.map((task) => task.error));
-  if (outputs + errors < limit) return tasks.map((task) => result(task, task.error));
-  const sentence = "Error is too large to send over the Hatchet stream.";
-  const short = tasks.map((task) => task.error === undefined ? undefined : sentence);
-  return outputs + total(short) >= limit ? [] : tasks.map((task, index) => result(task, short[index]));
+  const results = tasks.flatMap((task) => [task, ...task.late].map((end) => result(task, end)));
+  const outputs = total(results.map(({ output }) => output));
+  const errors = total(results.map(({ error }) => error));
+  if (outputs + errors < limit) return results;
+  const error = "Error is too large to send over the Hatchet stream.";
+  const short = results.map((one) => one.error === undefined ? one : { ...one, error });
+  return outputs + total(short.map((one) => one.error)) >= limit ? [] : short;
 }
 
 function total(texts: readonly (string | undefined)[]): number {
@@ -135,11 +136,11 @@ function total(texts: readonly (string | undefined)[]): number {
 }
 
 /** Output only of what completed, error of everything else, be it the empty text. */
-function result(task: Task, error: string | undefined): StepRunResult {
+function result(task: Task, { error, output }: Pick<Task, "error" | "output">): StepRunResult {
   return create(StepRunResultSchema, {
     taskRunExternalId: task.id,
     taskName: task.step.name,
     jobRunId: task.id,
-    ...(error === undefined ? { output: task.output ?? "" } : { error }),
+    ...(error === undefined ? { output: output ?? "" } : { error }),
   });
 }

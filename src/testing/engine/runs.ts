@@ -3,7 +3,17 @@ import { holdKey } from "./idempotency.ts";
 import { hex, uuid } from "./ids.ts";
 import { flaw, isObject, type JsonObject, objectIn, parse } from "./json.ts";
 import { Scheduler } from "./scheduler.ts";
-import { childKey, ended, type Parent, type Run, type Step, type Task, type Trigger, type Workflow } from "./state.ts";
+import {
+  childKey,
+  ended,
+  type LateEnd,
+  type Parent,
+  type Run,
+  type Step,
+  type Task,
+  type Trigger,
+  type Workflow,
+} from "./state.ts";
 
 const maxInternalRetries = 10;
 
@@ -72,12 +82,13 @@ export class Runs {
     if (wrong !== undefined) return this.failed(task, attempt, wrong, false, batch);
     this.#core.state.tell({ kind: "completed", run: task.run, task, attempt, payload: output, batch });
     if (counts(task, attempt)) this.#end(task, "completed", { output });
+    else late(task, attempt, { state: "completed", output, error: undefined });
   }
 
   /** Starts the next attempt while retries are left. */
   failed(task: Task, attempt: number, error: string, giveUp: boolean, batch = false): void {
     this.#core.state.tell({ kind: "failed", run: task.run, task, attempt, payload: error, batch });
-    if (!counts(task, attempt)) return;
+    if (!counts(task, attempt)) return late(task, attempt, { state: "failed", output: undefined, error });
     const { step } = task;
     if (giveUp || task.appRetries >= step.retries) return this.#end(task, "failed", { error });
     this.#core.state.tell({ kind: "faltered", run: task.run, task, attempt });
@@ -88,6 +99,12 @@ export class Runs {
     task.state = "retrying";
     const waitMs = Math.min(step.backoffFactor ** task.appRetries * 1000, step.backoffMaxMs);
     task.disarm = housekeep(this.#core, waitMs, () => this.scheduler.enqueue(task));
+  }
+
+  /** The worker says that it was cancelled. */
+  cancelled(task: Task, attempt: number): void {
+    late(task, attempt, { state: "cancelled", output: undefined, error: "" });
+    if (attempt === task.attempt) this.cancel(task);
   }
 
   /** Stops the task whatever it does; what has ended stays as it is. */
@@ -113,6 +130,7 @@ export class Runs {
       task.state = "waiting";
       task.output = undefined;
       task.error = undefined;
+      task.late = [];
       task.run.finished = false;
     }
     for (const run of new Set([...again].map((task) => task.run))) this.#advance(run);
@@ -202,11 +220,17 @@ function newTask(run: Run, step: Step, id: string): Task {
     deadlineMs: undefined,
     output: undefined,
     error: undefined,
+    late: [],
     disarm: () => {},
   };
 }
 
-/** The first end of an attempt counts; later ones, and ends of older attempts, change nothing. */
+/** Of an attempt that has ended the engine takes down every other end too. */
+function late(task: Task, attempt: number, end: LateEnd): void {
+  if (task.attempt === attempt && ended(task) && task.state !== "skipped") task.late.push(end);
+}
+
+/** The first end of an attempt decides what happens; later ones, and ends of older attempts, do not. */
 function counts(task: Task, attempt: number): boolean {
   return task.attempt === attempt && !ended(task) && task.state !== "waiting" && task.state !== "retrying";
 }

@@ -74,6 +74,13 @@ type TaskState =
   | "failed"
   | "cancelled";
 
+/** An end that came in after the end. */
+export interface LateEnd {
+  readonly state: "completed" | "failed" | "cancelled";
+  readonly output: string | undefined;
+  readonly error: string | undefined;
+}
+
 /** One task of a run. */
 export interface Task {
   readonly id: string;
@@ -94,6 +101,8 @@ export interface Task {
   deadlineMs: number | undefined;
   output: string | undefined;
   error: string | undefined;
+  /** What was reported of the attempt after its end: the engine keeps it all, and shows the last. */
+  late: LateEnd[];
   /** Takes back the timer of the present state. */
   disarm: () => void;
 }
