@@ -222,7 +222,7 @@ test("C7: logs the first and every fifth failure in a row, the recovery, and not
   await rig.done();
 });
 
-test("C7: an hour of health, of results and of quiet ends logs nothing", async () => {
+test("C7: an hour of health, of results and of quiet ends logs nothing", { limitMs: 20_000 }, async () => {
   const rig = new Rig();
   void new Loop(rig.client.actions({ workerId: id(1) }));
   for (let n = 0; n < 20; n++) {

@@ -142,9 +142,9 @@ export class Listener {
         await dispatcher.heartbeat({ workerId, heartbeatAt }, { signal, timeoutMs: beatTimeoutMs });
       },
       sentAt: () => this.#sentAt,
-      accepted: () => {
+      accepted: (begunAt) => {
         this.#trusted = true;
-        this.#work.beaten();
+        this.#work.beaten(begunAt);
         doubt.accepted();
         alive();
         if (clock.now() - this.#sentAt >= overlapMs) relay.retire();

@@ -11,11 +11,10 @@ import type { Action, StartAction } from "./action.ts";
 /** How often the engine is asked what became of work that it sends no cancels for, in milliseconds. */
 const askMs = 10_000;
 
-/**
- * From how long after the last accepted heartbeat on the work is no longer ours: the engine takes it after 30 s of
- * silence, and a slot released then may be that of its next attempt, which nobody would ever run.
- */
-const oursMs = 24_000;
+/** How long a worker may be silent before the engine takes what it runs, in milliseconds. */
+const takenMs = 30_000;
+/** How long before that a slot is no longer released: it may be that of the next attempt by the time it is. */
+const marginMs = 2000;
 
 /** An attempt that runs here. */
 interface Running {
@@ -41,11 +40,11 @@ export class Work {
     this.#root = root;
   }
 
-  /** The engine has taken a heartbeat: what it sends from now on is ours, and what it sent before if it still was. */
-  beaten(): void {
-    if (!this.#isOurs) this.#forget();
-    this.#beatenAt = this.#root.clock.now();
-    this.#beatenAtWall = Date.now();
+  /** The engine has accepted a heartbeat: what runs is ours, unless the one before is too long ago. */
+  beaten(begunAt: number): void {
+    if (this.#silentMs >= takenMs) this.#forget();
+    this.#beatenAt = begunAt;
+    this.#beatenAtWall = Date.now() - (this.#root.clock.now() - begunAt);
   }
 
   /** Keeps account of an action; returns it with reports that do. */
@@ -69,7 +68,7 @@ export class Work {
    * release, and the id must stay.
    */
   async leave(call: CallOptions): Promise<boolean> {
-    if (!this.#isOurs) this.#forget();
+    if (this.#silentMs >= takenMs - marginMs) this.#forget();
     const leaving = [...this.#running].filter(([, { released }]) => !released);
     const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
     return left.every((one) => one);
@@ -90,10 +89,12 @@ export class Work {
     for (const [taskId, { released }] of this.#running) if (!released) this.#running.delete(taskId);
   }
 
-  /** By both clocks: one does not see a machine that slept, the other does not see what somebody set. */
-  get #isOurs(): boolean {
-    const silentMs = Math.max(this.#root.clock.now() - this.#beatenAt, Date.now() - this.#beatenAtWall);
-    return silentMs < oursMs;
+  /**
+   * How long ago the last accepted beat was begun: the engine has not been without one for longer. By both clocks: one
+   * does not see a machine that slept, the other does not see what somebody set.
+   */
+  get #silentMs(): number {
+    return Math.max(this.#root.clock.now() - this.#beatenAt, Date.now() - this.#beatenAtWall);
   }
 
   #ended(taskId: string, attempt: number): void {
