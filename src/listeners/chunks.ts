@@ -19,7 +19,7 @@ export class Chunks extends LiveStream<string> {
   /** @throws TypeError at once, when the id is no UUID */
   constructor(root: Root, runId: string, { onGap = refuse, signal }: ChunksOptions) {
     super(unopened);
-    this.#events = runEvents(root, runId, { signal }, ({ kind }) => kind === "chunk" || kind === "gap");
+    this.#events = runEvents(root, runId, { signal });
     this.#onGap = onGap;
   }
 

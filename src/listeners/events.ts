@@ -28,14 +28,9 @@ export interface EventsOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The events of one run; `wanted` tells which. @throws TypeError at once, when the id is no UUID */
-export function runEvents(
-  root: Root,
-  runId: string,
-  { signal }: EventsOptions,
-  wanted: (event: RunEvent) => boolean = () => true,
-): LiveStream<RunEvent> {
-  return live(root, new OneRun(root, uuid(runId, "run id"), wanted), signal);
+/** The events of one run. @throws TypeError at once, when the id is no UUID */
+export function runEvents(root: Root, runId: string, { signal }: EventsOptions): LiveStream<RunEvent> {
+  return live(root, new OneRun(root, uuid(runId, "run id")), signal);
 }
 
 /** The events of all runs with this metadata. @throws TypeError at once, when key or value is no text or empty */
@@ -61,21 +56,19 @@ class OneRun implements Matter {
   readonly request: Matter["request"];
   readonly probeMs: number = probeMs;
   readonly #root: Root;
-  readonly #wanted: (event: RunEvent) => boolean;
   readonly #order = new Order();
   #isOver = false;
   #error: Error | undefined;
 
-  constructor(root: Root, id: string, wanted: (event: RunEvent) => boolean) {
+  constructor(root: Root, id: string) {
     this.#root = root;
-    this.#wanted = wanted;
     this.id = id;
     this.request = { workflowRunId: id };
   }
 
   tell(message: WorkflowEvent): readonly RunEvent[] {
     const event = message.resourceType === ResourceType.WORKFLOW_RUN ? undefined : toRunEvent(message);
-    return event === undefined ? [] : this.#order.take(event).filter(this.#wanted);
+    return event === undefined ? [] : this.#order.take(event);
   }
 
   hangsUp({ hangup }: WorkflowEvent): boolean {

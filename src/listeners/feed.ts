@@ -10,7 +10,7 @@ import { Pump } from "../streams/pump.ts";
 import { pushback } from "../streams/pushback.ts";
 import { reconnect } from "../streams/reconnect.ts";
 import type { Linked } from "../streams/signal.ts";
-import { linked, onAbort } from "../streams/signal.ts";
+import { linked } from "../streams/signal.ts";
 import type { StreamStatus } from "../streams/status.ts";
 import type { Ending, Verdict } from "../streams/verdict.ts";
 import { Comeback } from "./comeback.ts";
@@ -50,6 +50,8 @@ export interface Matter {
 interface Try {
   readonly life: Linked;
   readonly openedAt: number;
+  /** When it was last of use. */
+  heardAt: number;
   /** Whether it told anything. */
   told: boolean;
   /** Whether the engine said that this was all. */
@@ -95,11 +97,9 @@ export class Feed {
   async *read(life: AbortSignal): AsyncGenerator<RunEvent, void> {
     const inlet = this.#inlet;
     const running = inlet.run(this.#events(life));
-    const undo = onAbort(life, () => inlet.stop());
     try {
       for (let read = await inlet.next(); !read.done; read = await inlet.next()) yield read.value;
     } finally {
-      undo();
       inlet.stop();
       await running;
     }
@@ -128,7 +128,7 @@ export class Feed {
         },
         onStatus: (status) => {
           this.#status = status;
-          onStatus?.(status.state === "live" ? { ...status, paused: this.#isPaused } : status);
+          onStatus?.(status);
         },
       });
       for await (const message of messages) yield* this.#tell(message);
@@ -142,7 +142,8 @@ export class Feed {
   #open(attempt: Attempt<WorkflowEvent>): AsyncIterable<WorkflowEvent> {
     const { probeMs, request } = this.#matter;
     const life = linked(attempt.signal);
-    const current = this.#try = { life, openedAt: this.#root.clock.now(), told: false, hungUp: false, isOver: false };
+    const openedAt = this.#root.clock.now();
+    const current = this.#try = { life, openedAt, heardAt: openedAt, told: false, hungUp: false, isOver: false };
     if (probeMs !== undefined) this.#probe(current, probeMs);
     const options = { signal: life.signal, onHeader: attempt.live };
     return this.#root.rpc(Dispatcher).subscribeToWorkflowEvents(request, options);
@@ -155,6 +156,7 @@ export class Feed {
       current.told = true;
       yield event;
     }
+    current.heardAt = this.#root.clock.now();
     if (!this.#matter.hangsUp(message)) return;
     current.hungUp = true;
     this.#endSoon(current);
@@ -171,14 +173,21 @@ export class Feed {
     });
   }
 
-  #endSoon({ life }: Try): void {
-    after(this.#root.clock, graceMs, life.signal, () => life.abort());
+  /** Ends a stream that is over once nothing comes any more; what nobody has read yet may be on its way still. */
+  #endSoon(current: Try): void {
+    const { clock } = this.#root;
+    const { life } = current;
+    after(clock, graceMs, life.signal, () => {
+      if (this.#isPaused || clock.now() - current.heardAt < graceMs) this.#endSoon(current);
+      else life.abort();
+    });
   }
 
   async #judge(usual: Verdict, ending: Ending, signal: AbortSignal): Promise<Verdict> {
-    const { alone, error, sent } = ending;
+    const { alone, error, heard } = ending;
     const now = this.#root.clock.now();
-    const current = sent ? this.#try : undefined;
+    const current = this.#try;
+    this.#try = undefined;
     const livedMs = current === undefined ? 0 : now - current.openedAt;
     const verdict = this.#root.doubt.decorate(usual, ending);
     this.#excuse = undefined;
@@ -188,7 +197,7 @@ export class Feed {
       const isOver = await this.#matter.isOver(signal);
       if (isOver) {
         // It ended without a word of it, so there may be more that was not told.
-        if (!current.hungUp && (current.told || livedMs >= foundMs)) this.#gap ??= gap("missing");
+        if (!current.hungUp && (heard || livedMs >= foundMs)) this.#gap ??= gap("missing");
         return "end";
       }
       if (isOver === false) {

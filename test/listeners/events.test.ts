@@ -1,10 +1,14 @@
 import { Code } from "@connectrpc/connect";
 import { ResourceEventType, ResourceType } from "../../gen/dispatcher/dispatcher_pb.ts";
 import { RunStatus } from "../../gen/v1/workflows_pb.ts";
+import { channelOf } from "../../src/channel.ts";
+import { Client } from "../../src/client.ts";
 import type { ClientOptions } from "../../src/config.ts";
+import { resolveConfig } from "../../src/config.ts";
 import { RunCancelledError, RunFailedError } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/mod.ts";
-import { StreamError } from "../../src/streams/mod.ts";
+import { Root } from "../../src/root.ts";
+import type { StreamError } from "../../src/streams/mod.ts";
 import { assert, rejects, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
 import type { Wire } from "../wires.ts";
@@ -270,6 +274,54 @@ test("what the engine refuses for a while is not asked for at once, even by a st
   await rig.done();
 });
 
+test("a stream that is opened again drops nothing that another attempt may have sent meanwhile", async () => {
+  const { heard, rig } = await listening();
+  await say(rig, chunk("a", 0), chunk("b", 1));
+
+  rig.remote.wire(method).cut();
+  await rig.pass(250);
+  await say(rig, chunk("A", 0), chunk("B", 1));
+
+  assert.equal(heard(), ["a", "b", "(reconnect)", "A", "B"]);
+  await rig.done();
+});
+
+test("a refused token is doubted, and waits as everywhere else", async () => {
+  const { loop, rig } = await listening();
+  await say(rig, chunk("a", 0));
+
+  rig.remote.wire(method).fail(said(Code.Unauthenticated));
+  await rig.pass(1999);
+  const before = opens(rig).length;
+  await rig.pass(1);
+
+  assert.equal([before, opens(rig).length], [1, 2]);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
+test("over a transport of the caller's, a stream that lived in silence may have missed something", async () => {
+  const { clock, remote } = new Rig();
+  const transport = remote.channel().transport;
+  const config = resolveConfig({ token: secret, tls: false, clock, random: () => 1, logger: false, transport }, {});
+  const root = new Root(config, (authorization) => channelOf(config, authorization));
+  const client = new Client(root);
+  const loop = new Loop(client.runs.events(run));
+  await clock.pass(300);
+
+  remote.wire(method).cut();
+  await clock.pass(2000);
+  remote.wire(method).say(chunk("b"));
+  await clock.pass(0);
+  remote.always("getRunDetails", details(RunStatus.COMPLETED));
+  remote.wire(method).hangUp();
+  await clock.pass(0);
+
+  assert.equal(loop.heard.map(short), ["(reconnect)", "b", "(missing)"]);
+  assert.is(loop.fate.text, "ok 3");
+  await clock.drive(client.close());
+});
+
 test("a lost connection is a gap, told as soon as the stream is open again, once for all attempts", async () => {
   const { heard, rig } = await listening();
   await say(rig, chunk("a", 0));
@@ -469,7 +521,8 @@ test("a stream that pauses stays paused on the board when it is steady, and is c
   const first = new Fate(reading(events)());
   await rig.pass(500);
 
-  await say(rig, ...Array.from({ length: 1100 }, (_, n) => chunk("a", n)));
+  // Every one of them is two events.
+  await say(rig, ...Array.from({ length: 1100 }, (_, n) => chunk("a", 2 * n)));
   await rig.pass(20_000);
   const shown = await status(rig);
   await rig.clock.drive(events.close());
@@ -477,6 +530,43 @@ test("a stream that pauses stays paused on the board when it is steady, and is c
   assert.equal(shown, { state: "live", paused: true });
   assert.is(first.text.slice(0, 2), "ok");
   assert.equal(rig.client.health().streams, []);
+  await rig.done();
+});
+
+test("a run that is over is not cut off while the loop is behind", async () => {
+  const rig = new Rig();
+  rig.remote.always("getRunDetails", details(RunStatus.COMPLETED));
+  const next = reading(rig.client.runs.events(run));
+  const first = new Fate(next());
+  await rig.pass(500);
+  const total = 1500;
+
+  await say(rig, ...Array.from({ length: total }, (_, n) => chunk("a", n)), end(COMPLETED));
+  await rig.pass(120_000);
+  let reads = first.text === "pending" ? 0 : 1;
+  await rig.clock.drive(async () => {
+    while (!(await next()).done) reads++;
+  });
+
+  assert.is(reads, total);
+  await rig.done();
+});
+
+test("the end of a run may come in behind the probe that found it", async () => {
+  const { heard, loop, rig } = await listening();
+  rig.remote.next("getRunDetails", details(RunStatus.COMPLETED));
+  await rig.pass(35_500);
+
+  for (let n = 0; n < 5; n++) {
+    await rig.pass(900);
+    await say(rig, chunk("a", n));
+  }
+  await rig.pass(999);
+  const before = loop.fate.text;
+  await rig.pass(1000);
+
+  assert.equal(heard(), ["a", "a", "a", "a", "a", "(missing)"]);
+  assert.equal([before, loop.fate.text], ["pending", "ok 6"]);
   await rig.done();
 });
 
@@ -623,6 +713,21 @@ test("what onGap throws comes out of the loop, and ends the stream", async () =>
 
   assert.is(loop.fate.text, "Error: that will not do");
   assert.equal(rig.remote.underWay, []);
+  await rig.done();
+});
+
+test("chunks may be missing behind an end without a word, though nothing but a step was told", async () => {
+  const rig = new Rig();
+  rig.remote.always("getRunDetails", details(RunStatus.COMPLETED));
+  const gaps: string[] = [];
+  const loop = new Loop(rig.client.runs.chunks(run, { onGap: ({ why }) => gaps.push(why) }));
+  await rig.pass(500);
+
+  await say(rig, step(STARTED));
+  rig.remote.wire(method).hangUp();
+  await rig.pass(0);
+
+  assert.equal([gaps, loop.fate.text], [["missing"], "ok 0"]);
   await rig.done();
 });
 
