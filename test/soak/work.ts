@@ -1,0 +1,159 @@
+import { createClient } from "../../src/client.ts";
+import type { Client } from "../../src/client.ts";
+import { id } from "../remote.ts";
+import { pause } from "../wire/server.ts";
+import type { Reading } from "./gauge.ts";
+import { Gauge } from "./gauge.ts";
+import { Peer } from "./peer.ts";
+
+/** How much is done, and how often it is looked at meanwhile. */
+export interface Amount {
+  readonly messages: number;
+  readonly reconnects: number;
+  readonly waits: number;
+  /** How many readings each of the three takes. */
+  readonly readings: number;
+}
+
+export type Phase = "messages" | "reconnects" | "waits";
+
+/** What was read: in each phase, and when everything was closed. */
+export interface Course {
+  readonly phases: Readonly<Record<Phase, readonly Reading[]>>;
+  readonly before: Reading;
+  readonly after: Reading;
+}
+
+/** What goes wrong on purpose, to see whether it is found. */
+export type Sabotage = (phase: Phase, step: number) => void;
+
+const left = new Error("left");
+
+/** One client through all of it, in one process; rests at each reading. */
+export async function soak(amount: Amount, sabotage: Sabotage = () => {}): Promise<Course> {
+  const gauge = new Gauge();
+  try {
+    // Once over, for what a runtime opens at its first connection and keeps.
+    await (await Stage.open()).close();
+    const before = await gauge.read();
+    const stage = await Stage.open();
+    try {
+      const phases = await run(stage, amount, async (phase, step, work) => {
+        sabotage(phase, step);
+        await work();
+        return await gauge.read();
+      });
+      await stage.close();
+      return { after: await gauge.read(), before, phases };
+    } finally {
+      await stage.close();
+    }
+  } finally {
+    gauge.restore();
+  }
+}
+
+async function run(
+  stage: Stage,
+  amount: Amount,
+  read: (phase: Phase, step: number, work: () => Promise<void>) => Promise<Reading>,
+): Promise<Course["phases"]> {
+  const phase = async (name: Phase, work: (count: number, done: number) => Promise<void>) => {
+    const count = Math.ceil(amount[name] / amount.readings);
+    const readings: Reading[] = [];
+    // What comes first compiles code and fills pools.
+    await work(Math.max(count, 100), amount[name]);
+    for (let step = 0; step < amount.readings; step++) {
+      readings.push(await read(name, step, () => work(count, step * count)));
+    }
+    return readings;
+  };
+  return {
+    messages: await phase("messages", (count) => stage.flood(count)),
+    reconnects: await phase("reconnects", (count) => stage.cut(count)),
+    waits: await phase("waits", (count, done) => leave(stage, done, count)),
+  };
+}
+
+/** A peer, and a client with an action stream and a result stream open on it. */
+class Stage {
+  readonly client: Client;
+  /** The signal that outlives all others here. */
+  readonly rest: AbortSignal;
+  readonly #peer: Peer;
+  readonly #life = new AbortController();
+  readonly #open: Promise<unknown>;
+  #heard = 0;
+
+  private constructor(peer: Peer) {
+    const { hostPort } = peer;
+    // No wait but the shortest: what is measured is what stays, not how long it takes.
+    const retry = { baseMs: 0.01, capMs: 0.01, firstDelayMs: 0.01, slowCapMs: 0.01 };
+    this.client = createClient({ hostPort, logger: false, random: () => 0, retry, tls: false, token: "e30.e30.e30" });
+    this.rest = this.#life.signal;
+    this.#peer = peer;
+    this.#open = Promise.all([this.#listen(), this.client.runs.result(id(3), { signal: this.rest })]).catch(ignore);
+  }
+
+  static async open(): Promise<Stage> {
+    const stage = new Stage(await Peer.open());
+    await until(() => stage.#heard > 0);
+    return stage;
+  }
+
+  async flood(count: number): Promise<void> {
+    const due = this.#heard + count;
+    await this.#peer.flood(count);
+    await until(() => this.#heard >= due);
+  }
+
+  async cut(count: number): Promise<void> {
+    this.#peer.cut(count);
+    await until(() => this.#peer.rests);
+  }
+
+  async close(): Promise<void> {
+    if (this.rest.aborted) return;
+    this.#life.abort(left);
+    await this.#open;
+    await this.client.close();
+    await this.#peer.close();
+    await pause(100); // Sockets close in their own time.
+  }
+
+  async #listen(): Promise<void> {
+    for await (const _ of this.client.actions({ signal: this.rest, workerId: id(1) })) this.#heard++;
+  }
+}
+
+/** Waits for results and leaves: at once, a moment later, or as the answer comes; a few stay for their answer. */
+async function leave({ client, rest }: Stage, first: number, count: number): Promise<void> {
+  for (let done = 0; done < count; done += 100) {
+    const round = Array.from({ length: Math.min(100, count - done) }, (_, index) => first + done + index);
+    const leavers = round.map((n) => {
+      const caller = new AbortController();
+      const { signal } = caller;
+      const run = id(1_000_000 + n);
+      const call: Promise<unknown> = n % 50 === 1
+        ? client.runs.details(run, { signal })
+        : client.runs.result(run, { signal });
+      call.catch(ignore);
+      if (n % 3 === 0) caller.abort(left);
+      return caller;
+    });
+    // The peer answers ids that end in 0, so these need not leave; the signal they share sees many come and go.
+    const answered = [id(9_000_000 + 10 * first), id(9_000_010 + 10 * first)].map((run) =>
+      client.runs.result(run, { signal: rest })
+    );
+    await Promise.all([...answered, new Promise((resolve) => setImmediate(resolve))]);
+    for (const caller of leavers) caller.abort(left);
+  }
+}
+
+async function until(done: () => boolean): Promise<void> {
+  while (!done()) await pause(1);
+}
+
+function ignore(): void {
+  // Whoever leaves knows why.
+}
