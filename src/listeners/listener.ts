@@ -57,7 +57,8 @@ export class Listener {
   readonly #options: ActionsOptions;
   readonly #entry: Entry;
   readonly #work: Work;
-  #workerId: string | undefined;
+  /** Empty until it is registered. */
+  #workerId: string;
   /** Whether work may have been lost on its way to this worker. */
   #doubtful = false;
   /** The error with which a heartbeat ended the attempt. */
@@ -77,7 +78,7 @@ export class Listener {
     this.#root = root;
     this.#options = options;
     this.#work = new Work(root);
-    this.#workerId = options.workerId;
+    this.#workerId = options.workerId ?? "";
     this.#entry = root.board.add("actions", options.workerId ?? options.register.name);
   }
 
@@ -96,7 +97,7 @@ export class Listener {
     });
     for await (const message of messages) {
       this.#heardAt = this.#root.clock.now();
-      const action = toAction(message, this.#workerId ?? "", (one, workerId) => reports(this.#root, one, workerId));
+      const action = toAction(message, this.#workerId, (one, workerId) => reports(this.#root, one, workerId));
       if (action !== undefined) yield this.#work.follow(action);
       else this.#root.config.logger.warn("An action of an unknown kind was left", { kind: message.actionType });
     }
@@ -107,10 +108,10 @@ export class Listener {
     const connection = await this.#root.channel.ready(signal, timeoutMs);
     const { onRegistered, register: options } = this.#options;
     if (this.#doubtful && options !== undefined && await this.#work.leave({ signal, timeoutMs })) {
-      this.#workerId = undefined;
+      this.#workerId = "";
     }
     this.#doubtful = false;
-    if (this.#workerId === undefined && options !== undefined) {
+    if (this.#workerId === "" && options !== undefined) {
       const registration = await register(this.#root, options, { signal, timeoutMs });
       this.#entry.id = this.#workerId = registration.workerId;
       onRegistered?.(registration);
@@ -120,7 +121,7 @@ export class Listener {
 
   #open(attempt: Attempt<AssignedAction>): AsyncIterable<AssignedAction> {
     const { channel, clock, doubt } = this.#root;
-    const workerId = this.#workerId ?? "";
+    const workerId = this.#workerId;
     const dispatcher = this.#root.rpc(Dispatcher);
     const relay = new Relay<AssignedAction>((signal) => {
       this.#sentAt = clock.now();
@@ -202,7 +203,7 @@ export class Listener {
         return lost ? "transient" : usual;
       case Code.NotFound:
         if (this.#options.register === undefined) return usual;
-        this.#workerId = undefined;
+        this.#workerId = "";
         return "transient";
       case Code.Unimplemented:
         return this.#root.clock.now() < this.#oldUntil ? usual : await this.#fallBack(signal);

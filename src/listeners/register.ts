@@ -76,6 +76,7 @@ function slotConfig(slots: number | Readonly<Record<string, number>>): Readonly<
 /** Which runtime this is, for whoever looks at the worker. */
 function runtime(): string {
   const { versions, version } = process;
+  /* c8 ignore next 2 -- Deno and Bun come here, and coverage is measured on Node. */
   if (versions["deno"] !== undefined) return `Deno ${versions["deno"]}`;
   return versions["bun"] !== undefined ? `Bun ${versions["bun"]}` : `Node ${version}`;
 }
