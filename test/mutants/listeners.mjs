@@ -107,7 +107,7 @@ export const listeners = [
   {
     name: "a forgotten worker is not registered again",
     file: "src/listeners/listener.ts",
-    find: 'this.#workerId = undefined;\n        return "transient";',
+    find: 'this.#workerId = "";\n        return "transient";',
     replace: 'return "transient";',
     why: "the worker asks for the actions of an id that the engine does not know",
     hint: "test/listeners/actions.test.ts",
@@ -123,7 +123,7 @@ export const listeners = [
   {
     name: "every reconnect registers",
     file: "src/listeners/listener.ts",
-    find: "if (this.#workerId === undefined && options !== undefined) {",
+    find: 'if (this.#workerId === "" && options !== undefined) {',
     replace: "if (options !== undefined) {",
     why: "each cut leaves a dead worker, and the work that was assigned to it",
     hint: "test/listeners/actions.test.ts",
