@@ -36,8 +36,11 @@ export function encodeMemo(value: unknown): string {
  *
  * @throws TypeError saying where, when JSON cannot carry the value
  */
-export function sorted(input: unknown): unknown {
-  return ordered(decode(encodeInput(input)));
+export function ordered(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(ordered);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, ordered(inner)]));
 }
 
 /** The value in an input or output. @throws SyntaxError when the text is no JSON */

@@ -1,7 +1,7 @@
 import type { DurableTaskRunAckEntry } from "../../gen/v1/dispatcher_pb.ts";
 import type { TriggerWorkflowRequest } from "../../gen/v1/shared/trigger_pb.ts";
 import { failureText, RunFailedError } from "../errors.ts";
-import { decode, sorted } from "../json.ts";
+import { decode, encodeInput, ordered } from "../json.ts";
 import type { TriggerOptions, WaitOptions } from "../trigger.ts";
 import { triggerRequest } from "../trigger.ts";
 import type { Completion, Entry } from "./durable-entry.ts";
@@ -32,7 +32,7 @@ export interface DurableRun {
 /** What triggers a child. @throws TypeError or RangeError saying what makes no sense */
 export function childRequest(namespace: string, { input, task, ...options }: DurableChild): TriggerWorkflowRequest {
   const name = typeof task === "object" ? task?.name : task;
-  return triggerRequest(namespace, name, sorted(input), options);
+  return triggerRequest(namespace, name, ordered(decode(encodeInput(input))), options);
 }
 
 /** The children that the engine acknowledged; `onWait` is called when somebody begins to wait for one. */
@@ -58,5 +58,5 @@ export function childRuns(
 /** A child's output; no bytes are none. */
 function output(runId: string, task: string, { error, payload }: Completion): unknown {
   if (error !== undefined) throw new RunFailedError(runId, [{ task, taskId: runId, message: failureText(error) }]);
-  return payload.length > 0 ? decode(new TextDecoder().decode(payload)) : undefined;
+  return payload.length > 0 ? ordered(decode(new TextDecoder().decode(payload))) : undefined;
 }

@@ -8,8 +8,11 @@ import {
   UserEventMatchConditionSchema,
 } from "../../gen/v1/shared/condition_pb.ts";
 import { durationText } from "../ids.ts";
-import { unwrap } from "../json.ts";
+import { ordered, unwrap } from "../json.ts";
 import { show } from "../show.ts";
+import type { Completion } from "./durable-entry.ts";
+import type { Invocation } from "./durable-errors.ts";
+import { DurableError } from "./durable-errors.ts";
 
 /** A time that must pass. */
 export interface SleepCondition {
@@ -71,9 +74,15 @@ export function toMatches(data: Uint8Array): Matches {
     throw new SyntaxError("What satisfied a durable wait is no JSON", { cause });
   }
   const keyed = Object.entries(Object(matches)).map(([key, found]) =>
-    [key, Array.isArray(found) ? found.map(unwrap) : [unwrap(found)]] as const
+    [key, (Array.isArray(found) ? found : [found]).map((one) => ordered(unwrap(one)))] as const
   );
   return Object.fromEntries(keyed);
+}
+
+/** What satisfied a wait of a durable task. @throws DurableError `failed`; SyntaxError when it is no JSON */
+export function met({ error, payload }: Completion, of: Invocation): Matches {
+  if (error !== undefined) throw new DurableError("failed", `a wait failed: ${error}`, of);
+  return toMatches(payload);
 }
 
 /** Those of one group are alternatives. */

@@ -4,15 +4,14 @@ import type {
   DurableTaskEventWaitForAckResponse as WaitAck,
 } from "../../gen/v1/dispatcher_pb.ts";
 import { uuid } from "../ids.ts";
-import { decode, encodeMemo } from "../json.ts";
+import { decode, encodeMemo, ordered } from "../json.ts";
 import type { Root } from "../root.ts";
 import { show } from "../show.ts";
 import type { WaitOptions } from "../trigger.ts";
 import type { DurableChild, DurableRun } from "./durable-children.ts";
 import { childRequest, childRuns } from "./durable-children.ts";
 import type { DurableCondition, Matches } from "./durable-conditions.ts";
-import { toConditions, toMatches } from "./durable-conditions.ts";
-import type { Completion } from "./durable-entry.ts";
+import { met, toConditions } from "./durable-conditions.ts";
 import type { Invocation } from "./durable-errors.ts";
 import { DurableError } from "./durable-errors.ts";
 import type { ServerEviction } from "./durable-ledger.ts";
@@ -64,7 +63,8 @@ export class DurableSession implements AsyncDisposable {
 
   /**
    * Remembers a value: the first invocation's own, or what its function returns, and every later one is given the same.
-   * What is returned went through JSON, and `undefined` comes back as `null`. A function that throws remembers nothing.
+   * What is returned went through JSON, its keys in one order, and `undefined` comes back as `null`. A function that
+   * throws remembers nothing.
    *
    * @throws TypeError when JSON cannot carry the value; DurableError; StreamError
    */
@@ -78,10 +78,10 @@ export class DurableSession implements AsyncDisposable {
       value: { ...of, key: memoKey, ...(payload !== undefined && { payload }) },
     }), (ack, log) => void (ack.ref && log.add(ack.ref, false, () => undefined)));
     const known = memoResultPayload?.length ? memoResultPayload : payload; // No bytes are none.
-    if (known !== undefined) return decode(new TextDecoder().decode(known)) as T; // What this key remembers.
+    if (known !== undefined) return remembered(new TextDecoder().decode(known)) as T; // Under this very key.
     const made = encodeMemo(await run?.());
     if (ref !== undefined) this.#line.tell({ case: "completeMemo", value: { ref, payload: bytes(made), memoKey } });
-    return decode(made) as T; // The same.
+    return remembered(made) as T; // The same.
   }
 
   /**
@@ -131,7 +131,7 @@ export class DurableSession implements AsyncDisposable {
         failed: reject,
         acked: ({ ref }, log) => {
           if (ref === undefined) return reject(new DurableError("refused", "the answer names no step", log));
-          log.add(ref, true, (completion) => toMet(completion, log)).join({ resolve, reject }, signal);
+          log.add(ref, true, (completion) => met(completion, log)).join({ resolve, reject }, signal);
         },
       });
     });
@@ -232,16 +232,15 @@ export class DurableSession implements AsyncDisposable {
   }
 }
 
-function toMet({ error, payload }: Completion, log: Invocation): Matches {
-  if (error !== undefined) throw new DurableError("failed", `a wait failed: ${error}`, log);
-  return toMatches(payload);
-}
-
 function named({ invocation, taskId }: Invocation): {
   readonly durableTaskExternalId: string;
   readonly invocationCount: number;
 } {
   return { durableTaskExternalId: taskId, invocationCount: invocation };
+}
+
+function remembered(json: string): unknown {
+  return ordered(decode(json));
 }
 
 function bytes(value: string): Uint8Array<ArrayBuffer> {

@@ -1,110 +1,13 @@
-import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { DurableTaskErrorType } from "../../gen/v1/dispatcher_pb.ts";
-import { RunFailedError } from "../../src/errors.ts";
-import { DurableError, NonDeterminismError } from "../../src/listeners/durable-errors.ts";
-import type { DurableRun, DurableSession } from "../../src/mod.ts";
-import { StreamError } from "../../src/streams/mod.ts";
-import type { Wire } from "../wires.ts";
+import { NonDeterminismError } from "../../src/listeners/durable-errors.ts";
+import type { DurableRun } from "../../src/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
-import { Fate, Rig } from "../rig.ts";
+import { Fate } from "../rig.ts";
+import { code, completed, evicted, gotMet, met, method, ref, runsAck, says, sent, session, task } from "./durable.ts";
 
 const test = suite("durable tasks");
-const method = "durableTask";
-const task = { taskId: id(1), invocation: 1 };
-const encoded = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
-
-/** What the engine says of a step. */
-function ref(node: number, of = task) {
-  return { durableTaskExternalId: of.taskId, invocationCount: of.invocation, branchId: 1n, nodeId: BigInt(node) };
-}
-
-function says(message: { readonly case: string; readonly value: object }): object {
-  return { message };
-}
-
-const memoAck = (node: number, known?: unknown, of = task) =>
-  says({
-    case: "memoAck",
-    value: {
-      ref: ref(node, of),
-      memoAlreadyExisted: known !== undefined,
-      ...(known !== undefined && { memoResultPayload: encoded(known) }),
-    },
-  });
-const waitAck = (node: number, of = task) => says({ case: "waitForAck", value: { ref: ref(node, of) } });
-const runsAck = (nodes: readonly number[], of = task) =>
-  says({
-    case: "triggerRunsAck",
-    value: {
-      durableTaskExternalId: of.taskId,
-      invocationCount: of.invocation,
-      runEntries: nodes.map((node) => ({ branchId: 1n, nodeId: BigInt(node), workflowRunExternalId: id(100 + node) })),
-    },
-  });
-const completed = (node: number, payload: unknown, of = task) =>
-  says({ case: "entryCompleted", value: { ref: ref(node, of), payload: encoded(payload) } });
-const met = (node: number, of = task) => completed(node, { CREATE: { node: [{ node }] } }, of);
-const gotMet = (node: number) => `ok {"node":[{"node":${node}}]}`;
-const failed = (node: number, errorMessage: string) =>
-  says({ case: "entryCompleted", value: { ref: ref(node), payload: encoded(""), isFailure: true, errorMessage } });
-const evicted = (reason: string, of = task) =>
-  says({
-    case: "serverEvict",
-    value: { durableTaskExternalId: of.taskId, invocationCount: of.invocation, reason },
-  });
-const evictionAck = (of = task) =>
-  says({ case: "evictionAck", value: { durableTaskExternalId: of.taskId, invocationCount: of.invocation } });
-
-/** A request as the engine got it: its kind, and what its test looks at. */
-function shown(request: object): string {
-  const { message } = request as { message: { case: string; value: Record<string, unknown> } };
-  const { value } = message;
-  switch (message.case) {
-    case "workerStatus": {
-      const entries = value["waitingEntries"] as {
-        durableTaskExternalId: string;
-        invocationCount: number;
-        branchId: bigint;
-        nodeId: bigint;
-      }[];
-      const names = entries.map((entry) =>
-        `${Number(entry.durableTaskExternalId.slice(-12))}.${entry.invocationCount}.${entry.branchId}.${entry.nodeId}`
-      );
-      return `status ${names.join(" ")}`;
-    }
-    case "memo":
-      return `memo ${new TextDecoder().decode(value["key"] as Uint8Array)}`;
-    default:
-      return message.case;
-  }
-}
-
-function sent(wire: Wire): string[] {
-  return wire.sent.map(shown);
-}
-
-/** A session whose stream is open, and which waits for `waits` steps of the task. */
-async function session(...nodes: number[]): Promise<{
-  readonly rig: Rig;
-  readonly tasks: DurableSession;
-  readonly fates: Fate[];
-}> {
-  const rig = new Rig();
-  const tasks = rig.client.durable.tasks({ workerId: id(9) });
-  const fates: Fate[] = [];
-  for (const node of nodes) {
-    fates.push(new Fate(tasks.waitFor(task, { sleepMs: 1000 })));
-    await rig.pass(300);
-    rig.remote.wire(method).say(waitAck(node));
-    await rig.pass(0);
-  }
-  return { rig, tasks, fates };
-}
-
-const code = (fate: Fate) => fate.error instanceof DurableError ? fate.error.code : fate.text;
-
 test("T1: an OK end with a task alive opens a new stream", async () => {
   const { rig, fates } = await session(1);
 
@@ -155,7 +58,7 @@ test("T5: the engine's Canceled with no task alive is a clean end, and connects 
   await rig.pass(60_000);
 
   assert.is(rig.remote.opened(method).length, 1);
-  assert.is(code(fates[0]!), "stale");
+  assert.is(code(fates[0]), "stale");
   assert.equal(rig.client.health().streams, []);
   await rig.done();
 });
@@ -256,7 +159,7 @@ test("T12: after a reconnect the stream is live, and its place says so", async (
 
   rig.remote.kill();
   await rig.pass(2500);
-  rig.remote.wire(method).say({ message: { case: "registerWorker", value: { workerId: id(9) } } });
+  rig.remote.wire(method).say(says("registerWorker", { workerId: id(9) }));
   await rig.pass(0);
 
   const { ready, streams } = rig.client.health();
@@ -283,14 +186,13 @@ test("T14: a request that does not repeat what was done before fails, with task,
   const fate = new Fate(tasks.triggerRuns(seventh, [{ task: "child" }]));
   await rig.pass(500);
 
-  rig.remote.wire(method).say(says({
-    case: "error",
-    value: {
+  rig.remote.wire(method).say(
+    says("error", {
       ref: ref(3, seventh),
       errorType: DurableTaskErrorType.NONDETERMINISM,
       errorMessage: "another input",
-    },
-  }));
+    }),
+  );
   await rig.pass(0);
 
   const error = fate.error as NonDeterminismError;
@@ -316,7 +218,7 @@ test("T15: the engine's eviction calls back once, and nothing of the invocation 
   await rig.pass(1500);
 
   assert.equal(told, [{ taskId: id(1), invocation: 1, reason: "stalled" }]);
-  assert.equal([fates[0]!, request, queued].map(code), ["evicted", "evicted", "evicted"]);
+  assert.equal([fates[0], request, queued].map(code), ["evicted", "evicted", "evicted"]);
   assert.equal([tasks.pending, tasks.awaited, tasks.buffered], [0, 0, 0]);
   assert.not.ok(sent(rig.remote.wire(method)).includes("memo b"), "nothing goes out that was behind it");
   assert.match(JSON.stringify(rig.lines), "A callback failed");
