@@ -31,10 +31,8 @@ export function encodeMemo(value: unknown): string {
 }
 
 /**
- * The same input with its keys in one order: the engine holds a durable task that comes again to the very bytes, and
- * what was read from its database has other orders than what came from a worker.
- *
- * @throws TypeError saying where, when JSON cannot carry the value
+ * The same value with its keys in one order. The engine tells a durable task the same thing in one order from a worker,
+ * in another from its database, and holds it to the very bytes of what it makes of that.
  */
 export function ordered(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(ordered);
@@ -56,13 +54,6 @@ export function decode(text: string): unknown {
 export function unwrap(value: unknown): unknown {
   if (typeof value !== "object" || value === null || !Object.hasOwn(value, wrapper)) return value;
   return Object.keys(value).length === 1 ? Object.entries(value)[0]![1] : value;
-}
-
-function ordered(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(ordered);
-  if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, ordered(inner)]));
 }
 
 function encode(value: unknown, name: string): string {
