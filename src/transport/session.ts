@@ -33,6 +33,7 @@ export class Session implements Connection, Peer {
     const { http2, socket } = this.#dialed = dialed;
     this.#events = events;
     this.#over = new Promise((resolve) => {
+      /* c8 ignore next -- a socket may break in the very tick of its SETTINGS; no test hits that tick. */
       if (socket.closed) resolve();
       else socket.once("close", () => resolve());
     });
@@ -77,6 +78,7 @@ export class Session implements Connection, Peer {
 
   ask(answered: () => void): void {
     const { http2 } = this.#dialed;
+    /* c8 ignore next -- between a session's death and its "close" lies a tick; no test times a PING into it. */
     if (http2.destroyed) return;
     http2.ping((error: Error | null) => {
       if (error === null) answered();

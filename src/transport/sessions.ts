@@ -94,6 +94,7 @@ export class Sessions {
     headers: OutgoingHttpHeaders,
     options: Omit<ClientSessionRequestOptions, "signal">,
   ): Promise<ClientHttp2Stream> {
+    /* c8 ignore next 2 -- our interceptor has dialed: only a session that dies in this very tick dials here, or throws. */
     const session = this.connection ?? await this.ready(this.#life.signal, this.#options.connectTimeoutMs);
     try {
       const stream = session.request({ ...headers, ":method": method, ":path": path }, options);
