@@ -18,8 +18,9 @@ const timeoutMs = 180_000;
 const patienceMs = 2 * timeoutMs + 120_000;
 const calmMs = 3000;
 
-const tally = { triggered: 0, settled: 0, wrong: 0, untriggered: 0, again: 0, hungDrains: 0 };
+const tally = { triggered: 0, forgotten: 0, settled: 0, wrong: 0, untriggered: 0, again: 0, hungDrains: 0 };
 const waiting = new Set<string>();
+const blows: { readonly blow: Blow; readonly beganAt: number }[] = [];
 let lastSettledAt = 0;
 
 const double = task({
@@ -77,18 +78,34 @@ async function one(client: Client, number: number): Promise<void> {
     return undefined;
   });
   if (run === undefined) return await pause(1000);
+  const triggeredAt = performance.now();
   tally.triggered++;
   waiting.add(run.id);
   try {
     const { doubled } = await run.result();
     if (doubled !== 2 * number) tally.wrong++;
   } catch (error) {
-    tally.wrong++;
-    console.log(`run ${run.id}: ${error instanceof RunFailedError ? error.message : String(error)}`);
+    const isForgotten = error instanceof StreamError && error.code === "refused";
+    if (isForgotten) tally.forgotten++;
+    else tally.wrong++;
+    const said = error instanceof RunFailedError ? error.message : String(error);
+    console.log(`run ${run.id}, triggered ${when(triggeredAt)}: ${said}`);
   }
   waiting.delete(run.id);
   tally.settled++;
   lastSettledAt = performance.now();
+}
+
+/** Between which blows a moment lies. */
+function when(atMs: number): string {
+  const [before, after] = [
+    blows.findLast(({ beganAt }) => beganAt <= atMs),
+    blows.find(({ beganAt }) => beganAt > atMs),
+  ];
+  return [
+    before && `${s(atMs - before.beganAt)} after the beginning of a ${before.blow}`,
+    after && `${s(after.beganAt - atMs)} before that of a ${after.blow}`,
+  ].filter(Boolean).join(" and ");
 }
 
 async function strike(blow: Blow, stage: Stage, client: Client, worker: Worker): Promise<Record> {
@@ -96,6 +113,7 @@ async function strike(blow: Blow, stage: Stage, client: Client, worker: Worker):
   // A result stream on which nothing has come yet counts as live after ten seconds.
   await until(ready, 60_000);
   const beganAt = performance.now();
+  blows.push({ blow, beganAt });
   const noticed = until(() => !ready(), 60_000).then(() => performance.now() - beganAt);
   switch (blow) {
     case "drain":
@@ -135,6 +153,9 @@ function report(records: readonly Record[]): boolean {
     `${tally.triggered} runs, ${tally.settled} results, ${tally.wrong} lost, ${waiting.size} hung; ` +
       `${tally.again} attempts made again, ${tally.untriggered} triggers made again by their caller`,
   );
+  if (tally.forgotten > 0) {
+    console.log(`${tally.forgotten} runs that the engine had answered with an id, and forgot: their callers were told`);
+  }
   if (tally.hungDrains > 0) console.log(`${tally.hungDrains} drains hung in the engine, which was killed after 30 s`);
   return tally.wrong === 0 && waiting.size === 0;
 }

@@ -173,7 +173,7 @@ export class DurableRequests {
     for (const { entry, task } of due.toSorted((a, b) => (a.entry.order ?? 0) - (b.entry.order ?? 0))) {
       this.#stream.complete(task, entry, true);
     }
-    for (const [taskId, invocation] of stale) this.#stream.evict(taskId, invocation, staleReason);
+    for (const [taskId, invocation] of stale) this.#stream.evict(taskId, invocation, this.#stale(taskId, invocation));
     for (const task of asked) {
       if (!this.#stream.stalled(task)) continue;
       this.#stream.evict(
@@ -189,7 +189,7 @@ export class DurableRequests {
     const task = this.#core.state.tasks.get(id.toLowerCase());
     if (task === undefined || !task.step.durable || ended(task)) return undefined;
     if (invocation === task.invocations) return task;
-    this.#stream.evict(id, invocation, staleReason);
+    this.#stream.evict(id, invocation, this.#stale(id, invocation));
     return undefined;
   }
 
@@ -222,13 +222,16 @@ export class DurableRequests {
     });
   }
 
+  #stale(taskId: string, sent: number): string {
+    const now = this.#core.state.tasks.get(taskId.toLowerCase())?.invocations;
+    return `invocation count mismatch for task ${taskId}: server has ${now}, worker sent ${sent}`;
+  }
+
   /** Requests are handled side by side: the answers come in any order. */
   #soon(act: () => void): void {
     this.#core.agenda.in(this.#core.random() * this.#core.timing.durableMs, act);
   }
 }
-
-const staleReason = "the invocation is stale";
 
 /** Whether a check passes; what is no answer of the engine's own is given to `stumble`. */
 function valid(check: () => void, stumble: () => void = () => {}): boolean {

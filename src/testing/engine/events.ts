@@ -46,6 +46,8 @@ export function events(core: Core, runs: Runs, bulletin: Bulletin): Partial<Serv
     putLog({ level, message, metadata, taskRetryCount, taskRunExternalId }) {
       const task = taskOf(core, taskRunExternalId);
       if (metadata !== "" && objectIn(metadata) === undefined) throw invalid("Metadata must be a JSON object");
+      if (message === "") throw invalid("Message is required");
+      if (level !== undefined && !levels.includes(level)) throw invalid(`Level must be one of ${levels.join(" ")}`);
       core.seen.log(task, message, level, taskRetryCount);
       return {};
     },
@@ -62,6 +64,9 @@ export function events(core: Core, runs: Runs, bulletin: Bulletin): Partial<Serv
     },
   };
 }
+
+/** How bad a line of a log may be. */
+const levels: readonly string[] = ["DEBUG", "INFO", "WARN", "ERROR"];
 
 function check({ additionalMetadata, payload, priority }: PushEventRequest): void {
   checkJson("Payload", payload);
@@ -81,7 +86,8 @@ function push(core: Core, runs: Runs, request: PushEventRequest): MessageInitSha
     for (const workflow of core.state.workflows.values()) {
       if (!workflow.eventTriggers.includes(key) || collision(core, workflow, trigger) !== undefined) continue;
       core.seen.triggers++;
-      runs.start(workflow, { ...trigger, event: { id: event.id, key } });
+      const told = { ...trigger.metadata, hatchet__event_id: event.id, hatchet__event_key: key };
+      runs.start(workflow, { ...trigger, metadata: told, event: { id: event.id, key } });
     }
     core.userEvents.tell(event);
   });
@@ -119,7 +125,7 @@ function utf8(bytes: Uint8Array): string | undefined {
 function taskOf(core: Core, id: string): Task {
   if (!isUuid(id)) throw new ConnectError(`invalid task run external id: ${id}`, Code.InvalidArgument);
   const task = core.state.tasks.get(id.toLowerCase());
-  if (task === undefined) throw new ConnectError("task not found", Code.NotFound);
+  if (task === undefined) throw new ConnectError(`task run not found: ${id}`, Code.NotFound);
   return task;
 }
 

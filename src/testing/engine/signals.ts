@@ -28,7 +28,7 @@ export class Signals {
   register({ conditions, signalKey, taskId }: RegisterDurableEventRequest): void {
     if (!isUuid(taskId)) throw new ConnectError(`invalid task id: ${taskId}`, Code.InvalidArgument);
     const task = this.#core.state.tasks.get(taskId.toLowerCase());
-    if (task === undefined) throw new ConnectError("task not found", Code.NotFound);
+    if (task === undefined) throw new ConnectError(`task run not found: ${taskId}`, Code.NotFound);
     if (conditions === undefined) throw new Error("a durable event without conditions");
     const signals = this.#data.get(task) ?? new Map<string, string>();
     this.#data.set(task, signals);

@@ -55,7 +55,7 @@ async function reported(core: Core, id: string, { signal, values }: HandlerConte
     }
     await core.clock.sleep(core.timing.eventPollMs, signal, { ref: false });
   }
-  throw new ConnectError("workflow run not found", Code.NotFound);
+  throw new ConnectError(`workflow run ${id} not found`, Code.NotFound);
 }
 
 /** Sends one event; the stream ends OK behind one that hangs up. */

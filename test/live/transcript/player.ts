@@ -155,12 +155,18 @@ export class Player {
     const reading = this.read((options) => this.dispatcher.listenV2({ workerId }, options));
     await pause(300);
     await this.dispatcher.heartbeat({ workerId });
-    this.#beats.push(setInterval(() => {
-      this.dispatcher.heartbeat({ workerId }).catch(() => {
+    this.beat(workerId);
+    return Object.assign(reading, { workerId });
+  }
+
+  /** Beats for a worker until the end. */
+  beat(workerId: string): void {
+    const beat = () =>
+      void this.dispatcher.heartbeat({ workerId }).catch(() => {
         // The worker may be gone: that is the script's business.
       });
-    }, 2000));
-    return Object.assign(reading, { workerId });
+    beat();
+    this.#beats.push(setInterval(beat, 2000));
   }
 
   report(

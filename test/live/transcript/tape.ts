@@ -28,6 +28,18 @@ export class Tape {
   }
 }
 
+/** Fields that hold JSON: their keys come in no order that anybody promises, and are shown sorted. */
+const json: readonly string[] = [
+  "actionPayload",
+  "additionalMetadata",
+  "eventPayload",
+  "input",
+  "output",
+  "payload",
+  "data",
+  "memoResultPayload",
+];
+
 /** A message, with the fields that are set; bytes as text. */
 export function show(value: unknown): string {
   if (value instanceof Uint8Array) return `bytes ${JSON.stringify(new TextDecoder().decode(value))}`;
@@ -36,13 +48,31 @@ export function show(value: unknown): string {
   if (typeof value !== "object" || value === null) return text(value);
   if ("$typeName" in value && value.$typeName === "google.protobuf.Timestamp") return "<time>";
   const fields = Object.entries(value).filter(([key, field]) => key !== "$typeName" && field !== undefined);
-  return `{${fields.map(([key, field]) => `${key}: ${show(field)}`).join(", ")}}`;
+  return `{${fields.map(([key, field]) => `${key}: ${json.includes(key) ? sorted(field) : show(field)}`).join(", ")}}`;
 }
 
-/** How a call or a stream ended. */
+function sorted(field: unknown): string {
+  const words = field instanceof Uint8Array ? new TextDecoder().decode(field) : field;
+  if (typeof words !== "string") return show(field);
+  try {
+    return `json ${text(inOrder(JSON.parse(words)))}`;
+  } catch {
+    return show(field); // No JSON.
+  }
+}
+
+function inOrder(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1);
+  return Object.fromEntries(entries.map(([key, inner]) => [key, inOrder(inner)]));
+}
+
+/** How a call or a stream ended. What is wrong with an argument each engine says in its own words. */
 export function ending(error: unknown): string {
   if (error === undefined) return "OK";
   if (!(error instanceof ConnectError)) return String(error);
+  if (error.code === Code.InvalidArgument) return "InvalidArgument";
   const details = error.details.map((detail) => "type" in detail ? ` [${detail.type}]` : "").join("");
   return `${Code[error.code]} ${JSON.stringify(error.rawMessage)}${details}`;
 }

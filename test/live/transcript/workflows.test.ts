@@ -85,7 +85,11 @@ const definitions: Readonly<Record<string, Definition>> = {
   "an on-failure task without an action": { name, tasks: [one], onFailureTask: { readableId: "rescue", action: "" } },
 };
 
-same("PutWorkflow, and what it refuses", async (p) => {
+const unread = {
+  "a concurrency with an expression that is none": "The embedded engine takes concurrency, and ignores it.",
+};
+
+same("PutWorkflow, and what it refuses", unread, async (p) => {
   for (const [label, definition] of Object.entries(definitions)) await p.call(label, p.admin.putWorkflow(definition));
 });
 
