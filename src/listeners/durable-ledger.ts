@@ -5,7 +5,7 @@ import { show } from "../show.ts";
 import type { Invocation } from "./durable-errors.ts";
 import { DurableError, NonDeterminismError } from "./durable-errors.ts";
 import { DurableLog } from "./durable-log.ts";
-import type { Kind } from "./durable-request.ts";
+import type { Kind, Named } from "./durable-request.ts";
 
 /** An invocation that the engine has given up, and why. */
 export interface ServerEviction extends Invocation {
@@ -57,7 +57,7 @@ export class Ledger {
   }
 
   /** The log of a live invocation that is known. */
-  find(ref: { readonly durableTaskExternalId: string; readonly invocationCount: number } | undefined) {
+  find(ref: Named | undefined): DurableLog | undefined {
     const log = this.#logs.get(ref?.durableTaskExternalId.toLowerCase() ?? "");
     return log?.invocation === ref?.invocationCount ? log : undefined;
   }
@@ -103,7 +103,7 @@ export class Ledger {
   }
 
   /** An answer names no request, so it is for the one that was sent, if that asked for such an answer. */
-  #ack(kind: Kind, ref: Parameters<Ledger["find"]>[0], ack: unknown): void {
+  #ack(kind: Kind, ref: Named | undefined, ack: unknown): void {
     const request = this.find(ref)?.requests[0];
     if (request?.kind === kind && request.sent) request.ack(ack);
   }

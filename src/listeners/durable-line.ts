@@ -12,6 +12,7 @@ import type { ServerEviction } from "./durable-ledger.ts";
 import { Ledger } from "./durable-ledger.ts";
 import type { DurableLog } from "./durable-log.ts";
 import type { Message, Request } from "./durable-request.ts";
+import { named } from "./durable-request.ts";
 import { Sender } from "./durable-sender.ts";
 
 /** How many steps one question is about, at the most. */
@@ -158,7 +159,7 @@ export class DurableLine {
 
   /** Nobody knows whether the engine took it, so nothing that comes behind it can be asked. */
   #lose(request: Request, error: DurableError): void {
-    if (request.kind !== "evictInvocation") this.ledger.find(reference(request.of))?.break(error);
+    if (request.kind !== "evictInvocation") this.ledger.find(named(request.of))?.break(error);
     request.fail(error);
   }
 
@@ -197,8 +198,4 @@ export class DurableLine {
   #dismissAll(error: unknown): void {
     for (const log of this.ledger.logs()) log.dismiss(error);
   }
-}
-
-function reference({ invocation, taskId }: { readonly invocation: number; readonly taskId: string }) {
-  return { durableTaskExternalId: taskId, invocationCount: invocation };
 }

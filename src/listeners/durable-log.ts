@@ -50,7 +50,7 @@ export class DurableLog implements Invocation {
   add<V>(place: Place, isOrdered: boolean, read: Read<V>): Entry<V> {
     const key = keyOf(place);
     const entry = new Entry<V>(place, isOrdered, read);
-    this.#entries.set(key, entry as Entry<unknown>); // Those in the map are only ever told what came of them.
+    this.#entries.set(key, entry as Entry); // Those in the map are only ever told what came of them.
     const early = this.#early.get(key);
     this.#early.delete(key);
     if (early !== undefined) entry.complete(early);

@@ -1,6 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
-import type { DurableTaskRequest } from "../../gen/v1/dispatcher_pb.ts";
+import type {
+  DurableTaskEventMemoAckResponse as MemoAck,
+  DurableTaskEventTriggerRunsAckResponse as RunsAck,
+  DurableTaskEventWaitForAckResponse as WaitAck,
+  DurableTaskRequest,
+} from "../../gen/v1/dispatcher_pb.ts";
 import { DurableTaskRequestSchema } from "../../gen/v1/dispatcher_pb.ts";
 import type { Clock } from "../streams/clock.ts";
 import { after } from "../streams/clock.ts";
@@ -13,6 +18,22 @@ export type Message = NonNullable<MessageInitShape<typeof DurableTaskRequestSche
 
 /** The kinds of requests that are acknowledged. */
 export type Kind = "memo" | "triggerRuns" | "waitFor" | "evictInvocation";
+
+/** What the engine answers to each kind of request. */
+export interface Acks {
+  readonly memo: MemoAck;
+  readonly triggerRuns: RunsAck;
+  readonly waitFor: WaitAck;
+}
+
+/** What every request names. */
+export interface Named {
+  readonly durableTaskExternalId: string;
+  readonly invocationCount: number;
+}
+
+/** Makes a request of a kind. */
+export type Asking<K extends Kind> = (of: Named) => Message & { readonly case: K };
 
 /** Who made a request. */
 export interface Asker<A> {
@@ -28,6 +49,11 @@ const evictionMs = 30_000;
 /** A message as the stream carries it. */
 export function wire(message: Message): DurableTaskRequest {
   return create(DurableTaskRequestSchema, { message });
+}
+
+/** How a request names what it is about. */
+export function named({ invocation, taskId }: Invocation): Named {
+  return { durableTaskExternalId: taskId, invocationCount: invocation };
 }
 
 /** One request that waits for the engine's answer. It is settled once, and its asker told once. */

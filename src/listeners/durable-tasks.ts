@@ -1,12 +1,8 @@
-import type {
-  DurableTaskEventMemoAckResponse as MemoAck,
-  DurableTaskEventTriggerRunsAckResponse as RunsAck,
-  DurableTaskEventWaitForAckResponse as WaitAck,
-} from "../../gen/v1/dispatcher_pb.ts";
 import { uuid } from "../ids.ts";
 import { decode, encodeMemo, ordered } from "../json.ts";
 import type { Root } from "../root.ts";
 import { show } from "../show.ts";
+import { unlessAborted } from "../streams/signal.ts";
 import type { WaitOptions } from "../trigger.ts";
 import type { DurableChild, DurableRun } from "./durable-children.ts";
 import { childRequest, childRuns } from "./durable-children.ts";
@@ -18,8 +14,8 @@ import type { ServerEviction } from "./durable-ledger.ts";
 import { invoked } from "./durable-ledger.ts";
 import { DurableLine } from "./durable-line.ts";
 import type { DurableLog } from "./durable-log.ts";
-import type { Asker, Kind, Message } from "./durable-request.ts";
-import { Request } from "./durable-request.ts";
+import type { Acks, Asking } from "./durable-request.ts";
+import { named, Request } from "./durable-request.ts";
 
 /** Whose durable tasks a session is for. */
 export interface DurableSessionOptions {
@@ -73,14 +69,16 @@ export class DurableSession implements AsyncDisposable {
     const run = typeof value === "function" ? value as () => T | Promise<T> : undefined;
     const payload = run === undefined ? bytes(encodeMemo(value)) : undefined;
     const memoKey = bytes(key);
-    const { memoResultPayload, ref } = await this.#ask<MemoAck>(task, options, (of) => ({
+    const { memoResultPayload, ref } = await this.#ask<"memo">(task, options, (of) => ({
       case: "memo",
       value: { ...of, key: memoKey, ...(payload !== undefined && { payload }) },
     }), (ack, log) => void (ack.ref && log.add(ack.ref, false, () => undefined)));
     const known = memoResultPayload?.length ? memoResultPayload : payload; // No bytes are none.
-    if (known !== undefined) return remembered(new TextDecoder().decode(known)) as T; // Under this very key.
-    const made = encodeMemo(await run?.());
-    if (ref !== undefined) this.#line.tell({ case: "completeMemo", value: { ref, payload: bytes(made), memoKey } });
+    if (known !== undefined) return remembered(known) as T; // Under this very key.
+    const made = bytes(encodeMemo(await unlessAborted(run?.(), options?.signal)));
+    if (ref !== undefined && this.#line.ledger.find(ref) !== undefined) {
+      this.#line.tell({ case: "completeMemo", value: { ref, payload: made, memoKey } });
+    }
     return remembered(made) as T; // The same.
   }
 
@@ -97,7 +95,7 @@ export class DurableSession implements AsyncDisposable {
     const triggerOpts = Array.from(runs, (child) => childRequest(this.#root.config.namespace, child));
     if (triggerOpts.length === 0) return [];
     let children: readonly DurableRun[] = [];
-    await this.#ask<RunsAck>(
+    await this.#ask<"triggerRuns">(
       task,
       options,
       (of) => ({ case: "triggerRuns", value: { ...of, triggerOpts } }),
@@ -124,7 +122,7 @@ export class DurableSession implements AsyncDisposable {
     // By hand: each `await` would let another step overtake this one.
     return new Promise((resolve, reject) => {
       const waitForConditions = toConditions(conditions, this.#root.config.namespace);
-      this.#request<WaitAck>(task, signal, (of) => ({
+      this.#request<"waitFor">(task, signal, (of) => ({
         case: "waitFor",
         value: { ...of, waitForConditions, ...(label !== undefined && { label }) },
       }), {
@@ -148,18 +146,15 @@ export class DurableSession implements AsyncDisposable {
     await new Promise<void>((resolve, reject) => {
       const log = this.#enter(task);
       if (signal?.aborted) return reject(signal.reason);
-      const message: Message & { readonly case: Kind } = {
-        case: "evictInvocation",
-        value: { ...named(log), ...(reason !== undefined && { reason }) },
-      };
-      this.#line.evict(log, new Request(log, message, { acked: () => resolve(), failed: reject }, signal));
+      const value = { ...named(log), ...(reason !== undefined && { reason }) };
+      const asker = { acked: () => resolve(), failed: reject };
+      this.#line.evict(log, new Request(log, { case: "evictInvocation", value }, asker, signal));
     });
   }
 
   /** Forgets an invocation that has ended; what still waits rejects with `stale`. Every task that ends needs it. */
   forget(task: Invocation): void {
-    const { invocation: invocationCount, taskId: durableTaskExternalId } = invoked(task);
-    const log = this.#line.ledger.find({ durableTaskExternalId, invocationCount });
+    const log = this.#line.ledger.find(named(invoked(task)));
     if (log !== undefined) this.#line.ledger.end(log, new DurableError("stale", "it was forgotten", log));
   }
 
@@ -180,34 +175,33 @@ export class DurableSession implements AsyncDisposable {
     return this.close();
   }
 
-  #ask<A>(
+  #ask<K extends keyof Acks>(
     task: Invocation,
     { signal }: WaitOptions = {},
-    message: (of: ReturnType<typeof named>) => Message & { readonly case: Kind },
-    onAck: (ack: A, log: DurableLog) => void,
-  ): Promise<A> {
+    message: Asking<K>,
+    onAck: (ack: Acks[K], log: DurableLog) => void,
+  ): Promise<Acks[K]> {
     return new Promise((resolve, reject) => {
-      this.#request<A>(task, signal, message, {
-        failed: reject,
-        acked: (ack, log) => {
-          onAck(ack, log);
-          resolve(ack);
-        },
-      });
+      const acked = (ack: Acks[K], log: DurableLog) => {
+        onAck(ack, log);
+        resolve(ack);
+      };
+      this.#request(task, signal, message, { acked, failed: reject });
     });
   }
 
   /** The answer is dealt with in the turn in which it comes, for what comes next may be about it. */
-  #request<A>(
+  #request<K extends keyof Acks>(
     task: Invocation,
     signal: AbortSignal | undefined,
-    message: (of: ReturnType<typeof named>) => Message & { readonly case: Kind },
-    { acked, failed }: { acked(ack: A, log: DurableLog): void; failed(error: unknown): void },
+    message: Asking<K>,
+    asker: { readonly acked: (ack: Acks[K], log: DurableLog) => void; readonly failed: (error: unknown) => void },
   ): void {
     const log = this.#enter(task);
-    if (signal?.aborted) return failed(signal.reason);
-    const asker: Asker<unknown> = { failed, acked: (ack) => acked(ack as A, log) }; // Asked for by its kind.
-    this.#line.ask(log, new Request(log, message(named(log)), asker, signal));
+    if (signal?.aborted) return asker.failed(signal.reason);
+    const { failed } = asker;
+    const acked = (ack: unknown) => asker.acked(ack as Acks[K], log); // Each kind has its own answer.
+    this.#line.ask(log, new Request(log, message(named(log)), { acked, failed }, signal));
   }
 
   #enter(task: Invocation): DurableLog {
@@ -232,15 +226,8 @@ export class DurableSession implements AsyncDisposable {
   }
 }
 
-function named({ invocation, taskId }: Invocation): {
-  readonly durableTaskExternalId: string;
-  readonly invocationCount: number;
-} {
-  return { durableTaskExternalId: taskId, invocationCount: invocation };
-}
-
-function remembered(json: string): unknown {
-  return ordered(decode(json));
+function remembered(json: Uint8Array): unknown {
+  return ordered(decode(new TextDecoder().decode(json)));
 }
 
 function bytes(value: string): Uint8Array<ArrayBuffer> {
