@@ -216,7 +216,7 @@ export class DurableSession implements AsyncDisposable {
         listener(eviction);
       } catch (error) {
         // The stream and the other tasks must not end of it.
-        this.#root.config.logger.error("A callback failed", { callback: "onServerEvict", error: String(error) });
+        this.#root.config.logger.error("A callback failed", { callback: "onServerEvict", error });
       }
     }
   }
