@@ -1,5 +1,6 @@
 import type { WorkflowEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
-import { ResourceType } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { ResourceEventType, ResourceType } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { RunStatus } from "../../gen/v1/workflows_pb.ts";
 import { uuid } from "../ids.ts";
 import type { Root } from "../root.ts";
 import { redact, show } from "../show.ts";
@@ -48,6 +49,13 @@ function live(root: Root, matter: Matter, signal: AbortSignal | undefined): Live
   return new LiveStream((life) => feed.read(life), { signal, maxMessages, maxBytes, sizeOf, onPaused: feed.pause });
 }
 
+/** What the end of a run is called in its details. */
+const statuses: Readonly<Partial<Record<ResourceEventType, RunStatus>>> = {
+  [ResourceEventType.COMPLETED]: RunStatus.COMPLETED,
+  [ResourceEventType.FAILED]: RunStatus.FAILED,
+  [ResourceEventType.CANCELLED]: RunStatus.CANCELLED,
+};
+
 /** One run: over when its details say so, whatever the engine says on the stream. */
 class OneRun implements Matter {
   readonly stream = "events";
@@ -57,7 +65,9 @@ class OneRun implements Matter {
   readonly probeMs: number = probeMs;
   readonly #root: Root;
   readonly #order = new Order();
+  #said: RunStatus | undefined;
   #isOver = false;
+  #status: RunStatus | undefined;
   #error: Error | undefined;
 
   constructor(root: Root, id: string) {
@@ -71,8 +81,13 @@ class OneRun implements Matter {
     return event === undefined ? [] : this.#order.take(event);
   }
 
-  hangsUp({ hangup }: WorkflowEvent): boolean {
+  hangsUp({ eventType, hangup }: WorkflowEvent): boolean {
+    if (hangup) this.#said = statuses[eventType];
     return hangup;
+  }
+
+  get isAsSaid(): boolean {
+    return this.#said === this.#status;
   }
 
   async isOver(signal: AbortSignal): Promise<boolean | undefined> {
@@ -85,6 +100,7 @@ class OneRun implements Matter {
     try {
       const details = await inquire(this.#root, this.id, life.signal);
       if (!details.done) return false;
+      this.#status = details.status;
       const outcome = fromDetails(this.id, details);
       if (outcome !== undefined && "error" in outcome) this.#error = outcome.error;
     } catch (error) {
@@ -118,6 +134,7 @@ function manyRuns(additionalMetaKey: string, additionalMetaValue: string): Matte
       return event === undefined ? [] : [event];
     },
     hangsUp: () => false,
+    isAsSaid: false,
     isOver: () => false,
     lost: () => {},
     end: () => {},

@@ -40,6 +40,8 @@ export interface Matter {
   hangsUp(message: WorkflowEvent): boolean;
   /** Whether all is told; `undefined` when nobody answers. */
   isOver(signal: AbortSignal): boolean | Promise<boolean | undefined>;
+  /** Whether what is over ended as the engine said when it hung up, and not as a later attempt did. */
+  readonly isAsSaid: boolean;
   /** The stream was lost: until it is open again nothing is told. */
   lost(): void;
   /** Called behind the last event. @throws what the loop is to throw */
@@ -196,8 +198,8 @@ export class Feed {
     if (current !== undefined && (error === undefined || current.hungUp || current.isOver)) {
       const isOver = await this.#matter.isOver(signal);
       if (isOver) {
-        // It ended without a word of it, so there may be more that was not told.
-        if (!current.hungUp && (heard || livedMs >= foundMs)) this.#gap ??= gap("missing");
+        // It ended without a word of that end, so there may be more that was not told.
+        if (!(current.hungUp && this.#matter.isAsSaid) && (heard || livedMs >= foundMs)) this.#gap ??= gap("missing");
         return "end";
       }
       if (isOver === false) {

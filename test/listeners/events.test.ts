@@ -124,15 +124,15 @@ test("a failed run with an output that nobody can read is a failed run, a comple
   const failed = { externalId: id(2), status: RunStatus.FAILED, error: "it broke" };
   const texts: string[] = [];
   for (
-    const answer of [
-      { done: true, status: RunStatus.FAILED, taskRuns: { one: unreadable, two: failed } },
-      { done: true, status: RunStatus.COMPLETED, taskRuns: { one: unreadable } },
-    ]
+    const [end, answer] of [
+      [FAILED, { done: true, status: RunStatus.FAILED, taskRuns: { one: unreadable, two: failed } }],
+      [COMPLETED, { done: true, status: RunStatus.COMPLETED, taskRuns: { one: unreadable } }],
+    ] as const
   ) {
     const { loop, rig } = await listening();
     rig.remote.next("getRunDetails", answer);
 
-    await hangUp(rig, FAILED);
+    await hangUp(rig, end);
 
     texts.push(loop.fate.text.replace(run, "ID"));
     await rig.done();
@@ -153,6 +153,17 @@ test("a hangup that details deny is not told: the stream is opened again, and th
   assert.equal(heard(), ["a", "failed", "(reconnect)", "A", "B"]);
   assert.equal(opens(rig), [0, 750]);
   assert.is(rig.root.gate.failures, 0);
+  await rig.done();
+});
+
+test("a run that failed when the engine hung up and has completed since may have told more", async () => {
+  const { heard, loop, rig } = await listening();
+  rig.remote.next("getRunDetails", details(RunStatus.COMPLETED));
+
+  await say(rig, chunk("a", 0), step(FAILED, "it broke"));
+  await hangUp(rig, FAILED);
+
+  assert.equal([heard(), loop.fate.text], [["a", "failed", "(missing)"], "ok 3"]);
   await rig.done();
 });
 
