@@ -81,17 +81,10 @@ async function insist(
  */
 function isFinal(error: unknown): boolean {
   if (isCaller(error)) return false; // A token function that fails now and then is a passing trouble.
-  if (!(error instanceof ConnectError)) return true;
-  switch (originOf(error)) {
-    case "engine":
-      return error.code === Code.InvalidArgument || (error.code === Code.ResourceExhausted && saidOfSize(error));
-    case "local":
-      return error.code === Code.ResourceExhausted;
-    case "caller":
-      return true;
-    case "wire":
-      return false;
-  }
+  const origin = originOf(error);
+  if (origin === "caller" || !(error instanceof ConnectError)) return true;
+  if (error.code === Code.ResourceExhausted) return origin === "local" || (origin === "engine" && saidOfSize(error));
+  return origin === "engine" && error.code === Code.InvalidArgument;
 }
 
 /** As the official client writes it: an object with the message and the stack. */

@@ -388,6 +388,29 @@ test("a stream that is lost with its wire comes back as a new worker, one that t
   await rig.done();
 });
 
+test("an engine that can release no slot keeps its worker as long as something runs", async () => {
+  const rig = new Rig();
+  const told: string[] = [];
+  const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+  await rig.pass(20_000);
+  rig.remote.wire("listenV2").say(start(3));
+  rig.remote.always("releaseSlot", said(Code.Unimplemented));
+  await rig.pass(0);
+
+  rig.remote.kill();
+  await rig.pass(20_000);
+  const during = [...told];
+  const [action] = loop.heard;
+  if (action?.kind === "start") await rig.clock.drive(action.completed({}));
+  rig.remote.kill();
+  await rig.pass(20_000);
+
+  assert.equal(during, [id(1)]);
+  assert.equal(told, [id(1), id(2)]);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
 test("rule R10: no other trouble registers again", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ register }));

@@ -692,6 +692,30 @@ test("a gap among chunks ends the loop with `gap`, and the stream with it", asyn
   await rig.done();
 });
 
+test("a gap of one task's chunks names the task", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.runs.chunks(run));
+  await rig.pass(500);
+
+  await say(rig, chunk("a", 0), chunk("c", 2));
+
+  assert.equal([loop.heard, loop.fate.text], [["a"], "gap"]);
+  assert.match(String(loop.fate.error), `Chunks of task ${id(2)} may be missing (missing)`);
+  await rig.done();
+});
+
+test("what a later engine tells of many runs is left, and ends nothing", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.runs.eventsByMetadata("user", "ann"));
+  await rig.pass(500);
+
+  await say(rig, step(99 as ResourceEventType), step(STARTED));
+
+  assert.equal(loop.heard.map(short), ["started"]);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
 test("onGap is told between the chunks, when the loop gets there", async () => {
   const rig = new Rig();
   const told: string[] = [];

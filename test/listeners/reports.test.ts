@@ -202,6 +202,34 @@ test("rule R2: a report that is larger than the engine takes is not sent again",
   await rig.done();
 });
 
+test("a report that the caller's own code breaks is not sent again", async () => {
+  const { rig, action } = await started();
+  rig.remote.next("sendStepActionEvent", (call) => call.cut(new TypeError("an interceptor's bug")));
+
+  const fate = new Fate(action.completed({}));
+  await rig.pass(60_000);
+
+  assert.match(fate.text, "an interceptor's bug");
+  assert.is(told(rig).length, 1);
+  await rig.done();
+});
+
+test("a report that is larger than we send is not sent again, a proxy's 429 is waited for", async () => {
+  const { rig, action } = await started();
+  rig.remote.next(
+    "sendStepActionEvent",
+    new ConnectError("HTTP 429", Code.ResourceExhausted),
+    new ConnectError("message size 5000228 is larger than configured writeMaxBytes", Code.ResourceExhausted),
+  );
+
+  const fate = new Fate(action.completed({}));
+  await rig.pass(60_000);
+
+  assert.is((fate.error as ConnectError).code, Code.ResourceExhausted);
+  assert.is(told(rig).length, 2);
+  await rig.done();
+});
+
 test("a token that is refused for ten minutes is believed by reports too", async () => {
   const { rig, action } = await started();
   rig.remote.always("sendStepActionEvent", said(Code.Unauthenticated));

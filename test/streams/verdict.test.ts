@@ -142,6 +142,13 @@ const table: readonly (readonly [what: string, error: unknown, origin: Origin, b
   ["an HTTP/1.1 answer", node(Code.Internal, "Protocol error", "ERR_HTTP2_ERROR"), "wire", "transient", "transient"],
   ["a time-out of our own", local(Code.DeadlineExceeded, "the operation timed out"), "wire", "transient", "transient"],
   ["a refusal three causes deep", ConnectError.from(deep, Code.Unknown), "wire", "transient", "transient"],
+  [
+    "a status whose message is not encoded as it should be",
+    ConnectError.from(new URIError("URI malformed"), Code.Internal),
+    "local",
+    "suspect",
+    "suspect",
+  ],
   ["a proxy's page", html, "wire", "transient", "transient"],
   ["a proxy's page over Connect", connectHtml, "wire", "transient", "transient"],
   ...[400, 401, 403, 404, 429, 500, 502, 503, 504].flatMap((http) =>
