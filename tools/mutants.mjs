@@ -118,7 +118,7 @@ function order({ file, hint }) {
   const near = file.replace(/^src/, "test").replace(/\.ts$/, ".test.ts");
   const first = [hint, near];
   const stages = ["test/streams/", "test/listeners/", "test/worker/", "test/", simulation, "test/invariants.test.ts"];
-  const last = ["test/fuzz/", "test/examples", "test/wire/"];
+  const last = ["test/fuzz/", "test/examples", "test/wire/", "test/soak/"];
   const stage = (one) => {
     if (first.includes(one)) return first.indexOf(one);
     const all = [...stages, ...last];
@@ -184,9 +184,10 @@ function copy(name) {
   return tree;
 }
 
-/** Whether a test file is about the repository and not about what src does. */
+/** Whether a test file is about the repository, or a server that is not here, and not about what src does. */
 function about(file) {
-  return ["exports", "harness", "layers", "lockfile", "readme", "tools"].includes(basename(file).split(".")[0]);
+  const others = ["bench", "exports", "harness", "layers", "lockfile", "readme", "tools"];
+  return file.startsWith("test/live/") || others.includes(basename(file).split(".")[0]);
 }
 
 /** What is wrong with an entry: each `find` occurs once, and is changed. */
