@@ -28,9 +28,12 @@ export interface EventCondition {
   readonly event: string;
   /** A CEL expression over `input`, the event's payload. @default any payload */
   readonly expression?: string | undefined;
-  /** Only events that were pushed with this scope; durable tasks alone heed it. @default any */
+  /** Only events that were pushed with this scope; durable tasks alone heed it. @default any, and those without */
   readonly scope?: string | undefined;
-  /** Takes events since then as well, for one that may have come already; durable tasks alone heed it. */
+  /**
+   * Takes events since then as well, for one that may have come already; durable tasks alone heed it. It needs a scope:
+   * the engine does not look back for events without one.
+   */
   readonly since?: Date | undefined;
   /** Under which key its match is found. @default the event's key */
   readonly key?: string | undefined;
@@ -120,6 +123,7 @@ function add(
   const { event, expression = "", key = event, scope, since } = condition;
   if (typeof event !== "string" || event === "") throw new TypeError(`event must be a text, got ${show(event)}`);
   const sinceMs = since?.getTime();
+  if (since !== undefined && !scope) throw new TypeError("since needs a scope: the engine looks back for no others");
   if (Number.isNaN(sinceMs)) throw new RangeError("since must be a date, got an invalid one");
   wire.userEventConditions.push(create(UserEventMatchConditionSchema, {
     base: baseOf(key, orGroupId, expression),

@@ -109,7 +109,7 @@ export class DurableSession implements AsyncDisposable {
 
   /**
    * Waits until all conditions are met; what meets them while the task is away counts. An event that came before the
-   * wait counts only with `since`.
+   * wait counts only with `scope` and `since`.
    *
    * @throws TypeError or RangeError before any I/O; NonDeterminismError, DurableError; StreamError
    */

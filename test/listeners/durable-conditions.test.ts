@@ -45,7 +45,8 @@ for (
     ["half a millisecond", { sleepMs: 0.5 }, /sleepMs must be whole milliseconds/],
     ["an event without a key", { event: "" }, /event must be a text/],
     ["a match without a key", { event: "paid", key: "" }, /key must be a text/],
-    ["a date that is none", { event: "paid", since: new Date(NaN) }, /since must be a date/],
+    ["a look back without a scope", { event: "paid", since: new Date(0) }, /since needs a scope/],
+    ["a date that is none", { event: "paid", scope: "eu", since: new Date(NaN) }, /since must be a date/],
   ] as const
 ) {
   test(`${name} is refused`, () => {

@@ -108,15 +108,19 @@ test("a wait is over when its conditions are met", { limitMs: 10_000 }, async ()
   assert.equal((await paid)["paid"], [{ amount: 7 }]);
 });
 
-test("rule R33: an event that came before the wait counts with a date before it", { limitMs: 10_000 }, async () => {
-  const task = await begin();
-  const since = new Date(Date.now() - 1000);
-  await stage.client().events.push("paid", { amount: 7 });
+test(
+  "rule R33: an event that came before the wait counts with its scope and a date before it",
+  { limitMs: 10_000 },
+  async () => {
+    const task = await begin();
+    const since = new Date(Date.now() - 1000);
+    await stage.client().events.push("paid", { amount: 7 }, { scope: "eu" });
 
-  const matches = await tasks.waitFor(task, { event: "paid", since });
+    const matches = await tasks.waitFor(task, { event: "paid", scope: "eu", since });
 
-  assert.equal(matches, { paid: [{ amount: 7 }] });
-});
+    assert.equal(matches, { paid: [{ amount: 7 }] });
+  },
+);
 
 const blows: Readonly<Record<string, () => void | Promise<void>>> = {
   "an RST": () => stage.proxy.cut("rst"),

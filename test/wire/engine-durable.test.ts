@@ -210,10 +210,10 @@ test("F7: a wait ends when each group has a match: by sleep, or by an event of i
   });
 });
 
-test("F7: a wait can look back for events, and one without conditions never ends", async () => {
+test("F7: a wait with a scope can look back for events, and one without conditions never ends", async () => {
   const { client, stream, taskId } = await durable();
-  const { eventTimestamp } = await client.events.push({ key: "early", payload: '{"n":1}' });
-  const wait = (considerEventsSince?: typeof eventTimestamp) => ({
+  const { eventTimestamp } = await client.events.push({ key: "early", payload: '{"n":1}', scope: "mine" });
+  const wait = (considerEventsSince?: typeof eventTimestamp, eventScope?: string) => ({
     case: "waitFor" as const,
     value: {
       durableTaskExternalId: taskId,
@@ -223,13 +223,15 @@ test("F7: a wait can look back for events, and one without conditions never ends
           base: { readableDataKey: "e", orGroupId: randomUUID() },
           userEventKey: "early",
           ...(considerEventsSince === undefined ? {} : { considerEventsSince }),
+          ...(eventScope === undefined ? {} : { eventScope }),
         }],
       },
     },
   });
   await pause(20);
 
-  const looking = await stream.next("waitForAck", () => stream.send(wait(eventTimestamp)));
+  const looking = await stream.next("waitForAck", () => stream.send(wait(eventTimestamp, "mine")));
+  await stream.next("waitForAck", () => stream.send(wait(eventTimestamp)));
   await stream.next("waitForAck", () => stream.send(wait()));
   const nothing = { durableTaskExternalId: taskId, invocationCount: 1 };
   await stream.next("waitForAck", () => stream.send({ case: "waitFor", value: nothing }));

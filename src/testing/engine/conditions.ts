@@ -113,7 +113,8 @@ function expect(
       found(event.payload);
     },
   };
-  if (scoped && sinceMs !== undefined) {
+  // As the real engine: what has no scope is not looked for.
+  if (scoped && sinceMs !== undefined && scope !== undefined) {
     for (const event of core.userEvents.since(eventKey, sinceMs)) waiter.take(event);
   }
   if (waiter.alive()) core.userEvents.wait(eventKey, waiter);
