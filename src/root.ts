@@ -37,6 +37,12 @@ export interface CallPolicy {
   readonly idempotent?: boolean;
 }
 
+/** How a stream of ours lives. */
+export interface OwnPolicy extends StreamOptions {
+  readonly signal: AbortSignal;
+  readonly judge: Doubt["decorate"];
+}
+
 /** What all streams and calls of one client grow from. */
 export class Root {
   readonly config: Config;
@@ -81,7 +87,7 @@ export class Root {
   }
 
   /** How a stream of ours lives; `entry` is its place on the board. */
-  policy(entry: Entry): StreamOptions & { readonly signal: AbortSignal } {
+  policy(entry: Entry): OwnPolicy {
     const { clock, random, gate, channel, doubt, config: { retry: { maxSuspects, setupAttempts } } } = this;
     return {
       clock,

@@ -123,8 +123,10 @@ export class Ledger {
 
   #remember(log: DurableLog, error: DurableError): void {
     this.#ended.set(nameOf(log), error);
-    const [oldest] = this.#ended.keys();
-    if (this.#ended.size > remembered && oldest !== undefined) this.#ended.delete(oldest);
+    for (const oldest of this.#ended.keys()) {
+      if (this.#ended.size <= remembered) break;
+      this.#ended.delete(oldest);
+    }
   }
 }
 

@@ -1,9 +1,8 @@
 import type { DurableTaskResponse } from "../../gen/v1/dispatcher_pb.ts";
 import { V1Dispatcher } from "../../gen/v1/dispatcher_pb.ts";
 import type { Entry } from "../board.ts";
-import type { Root } from "../root.ts";
+import type { OwnPolicy, Root } from "../root.ts";
 import { StreamError } from "../streams/errors.ts";
-import type { StreamOptions } from "../streams/options.ts";
 import { reconnect } from "../streams/reconnect.ts";
 import { linked } from "../streams/signal.ts";
 import type { Ending, Verdict } from "../streams/verdict.ts";
@@ -143,18 +142,15 @@ export class DurableLine {
   }
 
   /** Every ending comes by here, before anything else does. */
-  #judge(policy: StreamOptions, verdict: Verdict, ending: Ending): Verdict | Promise<Verdict> {
+  #judge(policy: OwnPolicy, verdict: Verdict, ending: Ending): Verdict {
     for (const request of this.#sender.close()) {
       const text = `the stream ended before the answer to ${request.kind} came`;
       this.#lose(request, new DurableError("lost", text, request.of, { cause: ending.error }));
     }
-    const decide = (word: Verdict): Verdict => {
-      if (word !== "transient" && word !== "suspect" && word !== "doubt") return word;
-      this.#countTry(policy.setupAttempts ?? Infinity, ending.error);
-      return this.ledger.size > 0 ? word : "end";
-    };
-    const word = policy.judge?.(verdict, ending) ?? verdict;
-    return typeof word === "string" ? decide(word) : word.then(decide);
+    const word = policy.judge(verdict, ending);
+    if (word !== "transient" && word !== "suspect" && word !== "doubt") return word;
+    this.#countTry(policy.setupAttempts ?? Infinity, ending.error);
+    return this.ledger.size > 0 ? word : "end";
   }
 
   /** Nobody knows whether the engine took it, so nothing that comes behind it can be asked. */

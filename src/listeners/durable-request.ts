@@ -92,7 +92,6 @@ export class Request<A = unknown> {
 
   /** It is on its way; `late` is called when no answer comes in time. */
   depart(clock: Clock, late: (error: DurableError) => void): void {
-    if (this.sent) return;
     this.sent = true;
     this.#timer = new AbortController();
     const limitMs = this.kind === "evictInvocation" ? evictionMs : ackMs;
@@ -124,6 +123,7 @@ export class Request<A = unknown> {
   }
 
   #settle(): boolean {
+    /* c8 ignore next -- whoever settles one takes it off all lists; should one be left, its asker is still told once. */
     if (this.#settled) return false;
     this.#settled = true;
     this.#timer.abort();

@@ -128,8 +128,10 @@ export class DurableSession implements AsyncDisposable {
       }), {
         failed: reject,
         acked: ({ ref }, log) => {
-          if (ref === undefined) return reject(new DurableError("refused", "the answer names no step", log));
-          log.add(ref, true, (completion) => met(completion, log)).join({ resolve, reject }, signal);
+          // An answer that names no step finds no request.
+          if (ref !== undefined) {
+            log.add(ref, true, (completion) => met(completion, log)).join({ resolve, reject }, signal);
+          }
         },
       });
     });
