@@ -1,4 +1,5 @@
 /** Streams what a task writes to a web response: `node examples/web.ts`, or the same with Deno or Bun. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
@@ -7,8 +8,8 @@ import { task } from "../src/mod.ts";
 import { run } from "./run.ts";
 
 /** On every runtime, and not yet in the types of the web. */
-const readable = ReadableStream as typeof ReadableStream & {
-  from<T>(items: AsyncIterable<T>): ReadableStream<T>;
+const Readables = ReadableStream as unknown as {
+  readonly from: (texts: AsyncIterable<string>) => ReadableStream<string>;
 };
 
 /** Tells a story word by word. */
@@ -26,7 +27,7 @@ export function handler(client: Client): (request: Request) => Promise<Response>
     const { id } = await client.runs.trigger(story, { about }, { signal: request.signal });
     // The engine keeps no chunks: what was written before we listened is a gap, and so is what a cut took.
     const chunks = client.runs.chunks(id, { signal: request.signal, onGap: () => console.log("a gap") });
-    const body = readable.from(chunks).pipeThrough(new TextEncoderStream());
+    const body = Readables.from(chunks).pipeThrough(new TextEncoderStream());
     return new Response(body, { headers: { "content-type": "text/plain; charset=utf-8" } });
   };
 }
@@ -68,7 +69,7 @@ async function serve(fetch: Handler): Promise<Server> {
     const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, fetch);
     return { url: `http://127.0.0.1:${server.addr.port}`, close: () => server.shutdown() };
   }
-  const server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { body, headers, status } = await fetch(new Request(`http://127.0.0.1${request.url}`));
     response.writeHead(status, Object.fromEntries(headers));
     if (body === null) response.end();
@@ -76,7 +77,8 @@ async function serve(fetch: Handler): Promise<Server> {
         response.write(chunk);
       }}
     response.end();
-  });
+  };
+  const server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo; // It listens on TCP.
   return {

@@ -53,5 +53,5 @@ export { LiveStream } from "./streams/stream.ts";
 export { TaskAborted } from "./worker/attempts.ts";
 export type { Context } from "./worker/context.ts";
 export type { Effects, LineLevel } from "./worker/effects.ts";
-export { type Task, task, type TaskOptions } from "./worker/task.ts";
+export { type AnyTask, type Task, task, type TaskOptions } from "./worker/task.ts";
 export type { StopOptions, Worker, WorkerHealth, WorkerOptions } from "./worker/worker.ts";

@@ -55,6 +55,15 @@ const kept: readonly (readonly [found: string, seed: number, events: readonly Ev
     { at: 120_976, do: "expire" },
     { at: 128_884, do: "cut", engineNotices: false },
   ]],
+  ["a slot is released for a start that the loop never got", 56_000, [
+    { at: 42_702, do: "run", workMs: 61_523 },
+    { at: 56_330, do: "run", workMs: 5768 },
+    { at: 99_584, do: "vanish" },
+    { at: 158_648, do: "slow consumer", forMs: 7535 },
+    { at: 165_773, do: "run", workMs: 7159 },
+    { at: 167_063, do: "run", workMs: 431 },
+    { at: 169_817, do: "cut", engineNotices: true },
+  ]],
   ["what runs is forgotten before the engine can have taken it", 486, [
     { at: 28_905, do: "kill", forMs: 3898 },
     { at: 80_861, do: "run", workMs: 42_271 },

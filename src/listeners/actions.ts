@@ -25,7 +25,9 @@ export function actions(root: Root, options: ActionsOptions): LiveStream<Action>
   if (options.register === undefined) uuid(options.workerId, "workerId");
   else checkRegistration(options.register);
   const { signal } = options;
-  return new LiveStream((life) => new Listener(root, options).read(life), {
+  const listener = new Listener(root, options);
+  return new LiveStream((life) => listener.read(life), {
+    accept: (action) => listener.begins(action),
     signal,
     owner: root.signal,
     onQueued: (waiting) => {

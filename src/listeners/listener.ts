@@ -82,6 +82,11 @@ export class Listener {
     this.#entry = root.board.add("actions", options.workerId ?? options.register.name);
   }
 
+  /** Whether the loop may have an action now. */
+  begins(action: Action): boolean {
+    return this.#work.begin(action);
+  }
+
   async *read(signal: AbortSignal): AsyncGenerator<Action, void> {
     const messages = reconnect<AssignedAction>((attempt) => this.#open(attempt), {
       ...this.#root.policy(this.#entry),

@@ -20,6 +20,10 @@ const marginMs = 2000;
 interface Running {
   readonly runId: string;
   readonly attempt: number;
+  /** Whether the loop has got it. */
+  begun: boolean;
+  /** Whether it is left to the engine, which hands it out again: then the loop never gets it. */
+  givenBack: boolean;
   /** Whether the engine no longer counts it as any worker's: nobody takes it away, and nobody cancels it. */
   released: boolean;
 }
@@ -33,6 +37,7 @@ export class Work {
   readonly #root: Root;
   /** By task: of each only the newest attempt runs. */
   readonly #running = new Map<string, Running>();
+  readonly #byAction = new WeakMap<Action, Running>();
   #beatenAt = 0;
   #beatenAtWall = 0;
 
@@ -54,21 +59,33 @@ export class Work {
       this.#ended(taskId, attempt);
       return action;
     }
-    this.#running.set(taskId, { attempt, runId, released: false });
+    const running = { attempt, begun: false, givenBack: false, runId, released: false };
+    this.#running.set(taskId, running);
     const over = <T>(report: Promise<T>): Promise<T> => report.finally(() => this.#ended(taskId, attempt));
     const reports: Pick<StartAction, "completed" | "failed"> = {
       completed: (output, options) => over(action.completed(output, options)),
       failed: (error, options) => over(action.failed(error, options)),
     };
-    return { ...action, ...reports };
+    const followed = { ...action, ...reports };
+    this.#byAction.set(followed, running);
+    return followed;
+  }
+
+  /** Whether the loop may have an action now: a start that was given back while it waited is another's by then. */
+  begin(action: Action): boolean {
+    const running = this.#byAction.get(action);
+    if (running === undefined) return true;
+    running.begun = true;
+    return !running.givenBack;
   }
 
   /**
-   * Has the slots of all that runs released, or forgets it where it is no longer ours; false when the engine cannot
-   * release, and the id must stay.
+   * Has the slots of all that runs released, or forgets it where it is no longer ours; what the loop has not got yet is
+   * given back. False when the engine cannot release, and the id must stay.
    */
   async leave(call: CallOptions): Promise<boolean> {
     if (this.#silentMs >= takenMs - marginMs) this.#forget();
+    for (const [taskId, running] of this.#running) if (!running.begun) this.#giveBack(taskId, running);
     const leaving = [...this.#running].filter(([, { released }]) => !released);
     const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
     return left.every((one) => one);
@@ -86,7 +103,12 @@ export class Work {
 
   /** The engine takes what a silent worker runs, but for what it has released. */
   #forget(): void {
-    for (const [taskId, { released }] of this.#running) if (!released) this.#running.delete(taskId);
+    for (const [taskId, running] of this.#running) if (!running.released) this.#giveBack(taskId, running);
+  }
+
+  #giveBack(taskId: string, running: Running): void {
+    running.givenBack = true;
+    this.#running.delete(taskId);
   }
 
   /**

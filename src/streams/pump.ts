@@ -10,6 +10,8 @@ export interface PumpOptions<T> {
   readonly sizeOf?: ((message: T) => number) | undefined;
   /** Told when reading pauses and when it goes on. */
   readonly onPaused?: ((paused: boolean) => void) | undefined;
+  /** Asked of each message when it is handed on; false leaves it out: it is void by now. @default all are handed on */
+  readonly accept?: ((message: T) => boolean) | undefined;
   /** Told how many messages wait, each time one more does. */
   readonly onQueued?: ((waiting: number) => void) | undefined;
 }
@@ -57,7 +59,10 @@ export class Pump<T> {
 
   /** The next message, in order; after the last one, how the source ended. */
   next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#head < this.#queue.length) return Promise.resolve({ done: false, value: this.#take() });
+    while (this.#head < this.#queue.length) {
+      const value = this.#take();
+      if (this.#accepts(value)) return Promise.resolve({ done: false, value });
+    }
     if (this.#failed) {
       this.#failed = false;
       return Promise.reject(this.#error);
@@ -107,6 +112,7 @@ export class Pump<T> {
     if (this.#ended) return false;
     const asker = this.#asker;
     if (asker !== undefined) {
+      if (!this.#accepts(message)) return false;
       this.#asker = undefined;
       asker.resolve({ done: false, value: message });
       return false;
@@ -115,6 +121,10 @@ export class Pump<T> {
     this.#bytes += this.#sizeOf(message);
     this.#options.onQueued?.(this.#queue.length - this.#head);
     return this.#full();
+  }
+
+  #accepts(message: T): boolean {
+    return this.#options.accept?.(message) ?? true;
   }
 
   #take(): T {

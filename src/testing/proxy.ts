@@ -159,7 +159,7 @@ class LoopbackProxy implements CuttingProxy {
     const trap = this.#trap;
     const link = new Link(client, trap === undefined ? this.#dial() : undefined, this.#rules);
     this.#links.add(link);
-    link.closed.then(() => this.#links.delete(link));
+    void link.closed.then(() => this.#links.delete(link));
     this.#hold(link);
     if (trap !== undefined) link.spring(trap);
   }

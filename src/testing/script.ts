@@ -131,7 +131,9 @@ class Pulled<R> {
   async #pull(source: AsyncIterable<R>): Promise<void> {
     for await (const item of source) {
       this.items.push(item);
-      this.#waiting = this.#waiting.filter(({ count, resolve }) => this.items.length < count || void resolve());
+      const reached = this.#waiting.filter(({ count }) => this.items.length >= count);
+      this.#waiting = this.#waiting.filter(({ count }) => this.items.length < count);
+      for (const { resolve } of reached) resolve();
     }
   }
 }

@@ -37,10 +37,10 @@ export class Session implements Connection, Peer {
       if (socket.closed) resolve();
       else socket.once("close", () => resolve());
     });
-    this.#over.then(() => this.#end());
+    void this.#over.then(() => this.#end());
     http2.once("close", () => this.#end());
     // Node leaves a broken socket open that its session is done with.
-    for (const side of [http2, socket]) side.once("error", (error: Error) => this.end(error));
+    for (const side of [http2, socket]) side.once("error", (error: Error) => void this.end(error));
     http2.once("goaway", (code: number) => {
       this.#calmed = code === constants.NGHTTP2_ENHANCE_YOUR_CALM;
       if (this.#calmed) events.calmed();
@@ -122,7 +122,7 @@ export class Session implements Connection, Peer {
   }
 
   #leave(): void {
-    if (this.#left && this.#open === 0) this.end();
+    if (this.#left && this.#open === 0) void this.end();
   }
 
   #end(): void {

@@ -17,13 +17,13 @@ export interface Effects {
    * Sends a piece of text to whoever reads the run's chunks at the moment; nobody keeps it. Pieces arrive in the order
    * in which they were put.
    */
-  putStream(text: string): Promise<void>;
+  readonly putStream: (text: string) => Promise<void>;
   /** Writes a line to the task's log in the engine. */
-  log(line: string, level?: LineLevel): Promise<void>;
+  readonly log: (line: string, level?: LineLevel) => Promise<void>;
   /** Asks for more time, from the deadline on; resolves with the new deadline. */
-  refreshTimeout(byMs: number): Promise<Date | undefined>;
+  readonly refreshTimeout: (byMs: number) => Promise<Date | undefined>;
   /** Gives the slot back while the task goes on: for one that only waits. It is not cancelled by the engine any more. */
-  releaseSlot(): Promise<void>;
+  readonly releaseSlot: () => Promise<void>;
 }
 
 /** The effects of one attempt; each ends with the attempt's signal. */

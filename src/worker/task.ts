@@ -44,6 +44,10 @@ export interface Task<I = unknown, O = unknown> extends TaskOptions<I, O> {
   readonly kind: "task";
 }
 
+/** Any task, whatever it takes and gives. */
+// oxlint-disable-next-line typescript/no-explicit-any -- what one task takes concerns no other, and `unknown` fits none
+export type AnyTask = Task<any, any>;
+
 /**
  * Defines a task, to be run by a worker and triggered by anybody.
  *

@@ -11,13 +11,12 @@ import { linked, onAbort } from "../streams/signal.ts";
 import type { LiveStream } from "../streams/stream.ts";
 import { Attempts } from "./attempts.ts";
 import { contextOf } from "./context.ts";
-import type { Task } from "./task.ts";
+import type { AnyTask, Task } from "./task.ts";
 import { actionId, definition } from "./task.ts";
 
 /** What a worker runs. */
 export interface WorkerOptions {
-  // deno-lint-ignore no-explicit-any -- a task's input and output concern nobody but itself, and `unknown` would fit none
-  readonly tasks: readonly Task<any, any>[];
+  readonly tasks: readonly AnyTask[];
   /** How many attempts at once. @default 100 */
   readonly slots?: number | undefined;
   /** What tasks can ask for. */

@@ -202,7 +202,9 @@ test("says that a file holds no PEM, and nothing of what it holds", async () => 
   const problem = "must be PEM, which has a line -----BEGIN …-----, and what is there in";
   assert.is(
     error.message,
-    `tls.caFile (HATCHET_CLIENT_TLS_ROOT_CA_FILE) ${problem} "${here.replace("tls.test.ts", "policy.test.ts")}" has none`,
+    `tls.caFile (HATCHET_CLIENT_TLS_ROOT_CA_FILE) ${problem} "${
+      here.replace("tls.test.ts", "policy.test.ts")
+    }" has none`,
   );
 });
 

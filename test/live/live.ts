@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolveConfig } from "../../src/config.ts";
-import type { Client, ClientOptions, Task, Worker } from "../../src/mod.ts";
+import type { AnyTask, Client, ClientOptions, Worker } from "../../src/mod.ts";
 import { createClient } from "../../src/mod.ts";
 import type { CuttingProxy } from "../../src/testing/mod.ts";
 import { cuttingProxy } from "../../src/testing/mod.ts";
@@ -92,7 +92,7 @@ export class Stage {
   }
 
   /** A worker that receives, for these tasks. */
-  async worker(client: Client, tasks: readonly Task<any, any>[], slots = 100): Promise<Worker> { // As `worker()` takes.
+  async worker(client: Client, tasks: readonly AnyTask[], slots = 100): Promise<Worker> {
     const worker = client.worker(`${mark}-worker`, { tasks, slots });
     worker.run().catch((error: unknown) => {
       // Whoever awaits `ready()` hears of it.

@@ -21,7 +21,7 @@ if (flags.includes("--long")) {
 const files = readdirSync(new URL(".", import.meta.url), { recursive: true })
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => file.endsWith(".test.ts") && (parts.length === 0 || parts.some((part) => file.includes(part))))
-  .sort();
+  .sort((a, b) => a.localeCompare(b));
 for (const runtime of runtimes) {
   for (const file of files) {
     console.log(`\n${runtime} test/live/${file}`);

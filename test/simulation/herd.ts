@@ -110,6 +110,7 @@ async function stampede({ clients, gated, outageMs, perSecond, streamsEach }: Sc
     `${at(every, 0.99)} / ${at(every, 1)}`;
 }
 
+// oxlint-disable-next-line require-yield -- a stream that says nothing until it is lost
 async function* untilLost(lost: AbortSignal, signal: AbortSignal): AsyncGenerator<never> {
   await new Promise<void>((resolve) => {
     onAbort(lost, resolve);

@@ -47,7 +47,9 @@ export class Wire implements Connection {
   /** Waits while this direction is held; a wire that is lost meanwhile never lets anything through. */
   pass(way: "up" | "down"): Promise<void> {
     if (!this.held[way]) return Promise.resolve();
-    return new Promise((resolve) => this.#released.push(() => this.pass(way).then(resolve)));
+    return new Promise((resolve) => {
+      this.#released.push(() => void this.pass(way).then(resolve));
+    });
   }
 
   release(): void {
@@ -80,16 +82,16 @@ export class Network {
 
   /** The client's side: a channel as the real transport has it. */
   channel(authorization: Authorization): Channel {
-    const network = this;
+    const connection = () => (this.current?.alive === true ? this.current : undefined);
     return {
       transport: this.#transport(authorization),
-      ready: (signal, timeoutMs) => network.ready(signal, timeoutMs),
-      up: (signal) => network.#up(signal),
+      ready: (signal, timeoutMs) => this.ready(signal, timeoutMs),
+      up: (signal) => this.#up(signal),
       get connection() {
-        return network.current?.alive === true ? network.current : undefined;
+        return connection();
       },
       close: async () => {
-        network.lose();
+        this.lose();
       },
     };
   }

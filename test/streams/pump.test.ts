@@ -323,4 +323,19 @@ test("holds on to nothing that was read, even if its queue is never empty", { li
   assert.ok(await collected(weak.slice(0, 4900)) > 4800);
 });
 
+test("leaves out what is void by the time it is handed on, whether it waited or not", async () => {
+  const pump = new Pump<number>({ accept: (message) => message % 2 === 0 });
+  pump.put(1);
+  pump.put(2);
+  pump.put(3);
+
+  const first = await pump.next();
+  const asked = pump.next();
+  pump.put(5);
+  pump.put(6);
+  const second = await asked;
+
+  assert.equal([first.value, second.value], [2, 6]);
+});
+
 test.run();

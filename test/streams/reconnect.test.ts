@@ -66,7 +66,7 @@ function readyOn(connection: Connection = { alive: true }): Ready {
 
 /** The stream's error, which must be of ours and say why. */
 function fails(work: Promise<unknown>, code: StreamError["code"]): Promise<StreamError> {
-  return rejects(work, (error) => error instanceof StreamError && error.code === code) as Promise<StreamError>;
+  return rejects<StreamError>(work, (error) => error instanceof StreamError && error.code === code);
 }
 
 // The loop.

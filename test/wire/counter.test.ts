@@ -60,7 +60,7 @@ function routes(
           case "end":
             return;
           case "status":
-            throw new ConnectError("told", statuses[Math.floor(random() * statuses.length)]!);
+            throw new ConnectError("told", statuses[Math.floor(random() * statuses.length)]);
           case "bug":
             throw new Error("a bug of the server's");
         }
@@ -89,7 +89,7 @@ async function http2Peer(random: () => number): Promise<Peer> {
   const codes = [NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_ENHANCE_YOUR_CALM];
   const strike = (fate: Fate) => {
     if (fate === "reset") {
-      for (const stream of streams) stream.close(codes[Math.floor(random() * codes.length)]!);
+      for (const stream of streams) stream.close(codes[Math.floor(random() * codes.length)]);
     } else {
       for (const session of sessions) {
         if (random() < 0.5) session.goaway();
@@ -123,7 +123,10 @@ async function http2Peer(random: () => number): Promise<Peer> {
 async function http1Peer(random: () => number): Promise<Peer> {
   const sockets = new Set<Socket>();
   const strike = (fate: Fate) => {
-    for (const socket of sockets) fate === "reset" ? socket.end() : socket.destroy();
+    for (const socket of sockets) {
+      if (fate === "reset") socket.end();
+      else socket.destroy();
+    }
   };
   const served = { calls: 0, met: new Set<Fate>() };
   const server = createHttp1Server(connectNodeAdapter({ routes: routes(random, served, strike) }));

@@ -127,7 +127,7 @@ export async function rawServer(handle: Handler, options: RawServerOptions = {})
   const address = server.address();
   if (typeof address === "object" && address !== null) raw.port = address.port;
   raw.hostPort = `127.0.0.1:${raw.port}`;
-  const timer = setTimeout(() => raw.kill(), 30_000);
+  const timer = setTimeout(() => void raw.kill(), 30_000);
   timer.unref();
   return raw;
 }

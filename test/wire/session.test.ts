@@ -145,7 +145,10 @@ test("opens both windows equally wide: a mebibyte, or what it was told", async (
   const told = open({ windowBytes: 100_000 });
 
   await Promise.all([usual.channel.ready(never, 1000), told.channel.ready(never, 1000)]);
-  const windows = () => (framed?.connections ?? []).map(({ windows }) => [windows.stream, windows.connection]).sort();
+  const windows = () =>
+    (framed?.connections ?? []).map(({ windows }) => [windows.stream, windows.connection]).sort(([a = 0], [b = 0]) =>
+      a - b
+    );
   await until(() => windows().every(([stream, connection]) => stream === connection));
 
   assert.equal(windows(), [[100_000, 100_000], [2 ** 20, 2 ** 20]]);

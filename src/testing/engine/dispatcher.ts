@@ -11,7 +11,7 @@ import { hasNull } from "./json.ts";
 import { Refresh } from "./refresh.ts";
 import { subscribeToWorkflowRuns } from "./results.ts";
 import type { Runs } from "./runs.ts";
-import { drained, killed } from "./call.ts";
+import { killed } from "./call.ts";
 import { ended, type Task, type Worker } from "./state.ts";
 import { duration } from "./timing.ts";
 import { subscribeToWorkflowEvents } from "./subscribers.ts";
@@ -133,7 +133,7 @@ async function* listen(
   } finally {
     // A killed process tells its database nothing.
     if (reasonOf(context.signal) !== killed) {
-      sessionOver(core, worker, establishedAt, reasonOf(context.signal) === drained);
+      sessionOver(core, worker, establishedAt);
     }
   }
 }

@@ -74,11 +74,11 @@ export function beat(core: Core, worker: Worker): void {
 
 /**
  * Notes that the session which was established at this time is over. A newer one keeps the worker active; and so does
- * chance in half of the cases, because the engine rounds the time it compares with.
+ * chance in half of the cases, in a drain too, because the engine rounds the time it compares with.
  */
-export function sessionOver(core: Core, worker: Worker, establishedAt: number, drained: boolean): void {
+export function sessionOver(core: Core, worker: Worker, establishedAt: number): void {
   if (worker.listenerAt !== establishedAt) return;
-  if (drained || core.random() < 0.5) worker.active = false;
+  if (core.random() < 0.5) worker.active = false;
 }
 
 /** One stream of assigned actions, with the engine's patience for a reader that does not read. */

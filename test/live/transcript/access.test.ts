@@ -51,7 +51,7 @@ same("methods and services that there are not", async (p) => {
   const transport = p.transport();
   const call = (parent: { typeName: string }) =>
     transport.unary(
-      { ...Dispatcher.method.putOverridesData, name: "Nothing", parent: { ...Dispatcher, ...parent } } as never,
+      { ...Dispatcher.method.putOverridesData, name: "Nothing", parent: { ...Dispatcher, ...parent } },
       undefined,
       10_000,
       undefined,

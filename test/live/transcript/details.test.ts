@@ -9,7 +9,7 @@ same("GetRunDetails in every state of a run of one task", async (p) => {
   const get = (label: string, externalId: string) => p.call(label, p.admin.getRunDetails({ externalId }));
   const start = async () => {
     const before = worker.messages.length;
-    const { workflowRunId } = await p.workflows.triggerWorkflow({
+    await p.workflows.triggerWorkflow({
       name,
       input: `{"b":1,"a":"<&>"}`,
       additionalMetadata: `{"k":"v"}`,
@@ -70,7 +70,7 @@ same("GetRunDetails of a run of three tasks", async (p) => {
   const find = (task: string) => worker.messages.find(({ taskName }) => taskName === task);
   const get = async (label: string, externalId: string) => {
     const details = await p.admin.getRunDetails({ externalId });
-    details.taskRuns = Object.fromEntries(Object.entries(details.taskRuns).toSorted());
+    details.taskRuns = Object.fromEntries(Object.entries(details.taskRuns).toSorted(([a], [b]) => a.localeCompare(b)));
     p.note(label, details);
   };
   const runId = await p.trigger(name, {});

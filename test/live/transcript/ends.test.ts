@@ -15,6 +15,7 @@ async function open(p: Player, how: string) {
   const waiting = p.results();
   waiting.ask(runId);
   const events = (request: object) => p.read((options) => p.dispatcher.subscribeToWorkflowEvents(request, options));
+  // oxlint-disable-next-line require-yield -- a request side that says nothing
   async function* nothing<T>(): AsyncGenerator<T> {
     await new Promise<never>(() => {});
   }
@@ -42,7 +43,7 @@ same("how streams end when the engine is drained, and what it knows when it is b
   await ended(p, streams, "after a drain");
   await p.engine.start();
   const { workerId } = worker;
-  await p.call("the beat of the worker that was", p.dispatcher.heartbeat({ workerId }));
+  // Whether a drain leaves a worker active is a matter of chance: 16 of 30 were.
   const again = p.read((options) => p.dispatcher.listenV2({ workerId }, options));
   await pause(1000);
   await p.call("its beat when it listens again", p.dispatcher.heartbeat({ workerId }));

@@ -159,7 +159,7 @@ async function play(p: Player, name: string, tasks: Task[], rescue: boolean, end
   stream.messages[0]?.results.sort((a, b) => a.taskName.localeCompare(b.taskName));
   await p.take("the result", stream, 1, 1000);
   const details = await p.admin.getRunDetails({ externalId: runId });
-  details.taskRuns = Object.fromEntries(Object.entries(details.taskRuns).toSorted());
+  details.taskRuns = Object.fromEntries(Object.entries(details.taskRuns).toSorted(([a], [b]) => a.localeCompare(b)));
   p.note("its details", details);
   await p.admin.cancelTasks({ externalIds: [runId] });
 }

@@ -71,7 +71,7 @@ function inOrder(value: unknown): unknown {
 /** How a call or a stream ended. What is wrong with an argument each engine says in its own words. */
 export function ending(error: unknown): string {
   if (error === undefined) return "OK";
-  if (!(error instanceof ConnectError)) return String(error);
+  if (!(error instanceof ConnectError)) return error instanceof Error ? String(error) : typeof error;
   if (error.code === Code.InvalidArgument) return "InvalidArgument";
   const details = error.details.map((detail) => "type" in detail ? ` [${detail.type}]` : "").join("");
   return `${Code[error.code]} ${JSON.stringify(error.rawMessage)}${details}`;
