@@ -806,30 +806,32 @@ test("a run that was triggered has its events and chunks", async () => {
   await rig.done();
 });
 
-for (
-  const [title, fail] of [
-    ["L18: a metadata stream that Unavailable ended", (wire: Wire) => wire.fail(said(Code.Unavailable))],
-    ["L19: a metadata stream that the engine ended", (wire: Wire) => wire.hangUp()],
-  ] as const
-) {
-  test(`${title} is opened again, tells what comes then, and throws the caller's own reason`, async () => {
-    const rig = new Rig();
-    const life = new AbortController();
-    const loop = new Loop(rig.client.runs.eventsByMetadata("user", "ann", { signal: life.signal }));
-    await rig.pass(500);
+/** A metadata stream ends, is opened again, tells what comes then, and throws the caller's own reason. */
+async function outlives(fail: (wire: Wire) => void): Promise<void> {
+  const rig = new Rig();
+  const life = new AbortController();
+  const loop = new Loop(rig.client.runs.eventsByMetadata("user", "ann", { signal: life.signal }));
+  await rig.pass(500);
 
-    fail(rig.remote.wire(method));
-    await rig.pass(500);
-    await say(rig, step(STARTED));
-    life.abort(new Error("enough"));
-    await rig.pass(0);
+  fail(rig.remote.wire(method));
+  await rig.pass(500);
+  await say(rig, step(STARTED));
+  life.abort(new Error("enough"));
+  await rig.pass(0);
 
-    assert.equal(loop.heard.map(short), ["(reconnect)", "started"]);
-    assert.equal(opens(rig), [0, 750]);
-    assert.is(loop.fate.text, "Error: enough");
-    await rig.done();
-  });
+  assert.equal(loop.heard.map(short), ["(reconnect)", "started"]);
+  assert.equal(opens(rig), [0, 750]);
+  assert.is(loop.fate.text, "Error: enough");
+  await rig.done();
 }
+
+test("L18: a metadata stream that Unavailable ended is opened again, and ends by the caller alone", async () => {
+  await outlives((wire) => wire.fail(said(Code.Unavailable)));
+});
+
+test("L19: a metadata stream that the engine ended is opened again, and ends by the caller alone", async () => {
+  await outlives((wire) => wire.hangUp());
+});
 
 test("rule R31: metadata streams tell ends of runs too, and outlive every hangup without asking anybody", async () => {
   const rig = new Rig();
