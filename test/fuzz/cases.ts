@@ -13,7 +13,7 @@ export const hush = "hush-hush";
 export const token: string = jwt({ sub: "nobody", grpc_broadcast_address: "127.0.0.1:1", secret: hush });
 
 /** Everything on Node; a tenth elsewhere, for what differs between the runtimes. */
-export function share(count: number): number {
+function share(count: number): number {
   return isNode ? count : Math.ceil(count / 10);
 }
 

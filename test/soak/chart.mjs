@@ -12,7 +12,7 @@ const panels = [
 const width = 900;
 const left = 62;
 const right = 20;
-const top = 64;
+const top = 86;
 const high = 130;
 const gap = 46;
 
@@ -92,7 +92,12 @@ function caption(courses, y) {
       "Each phase goes from left to right, read 40 times at rest. Flat means: over a phase, by the median slope behind its first third,",
       `fill="#555"`,
     ),
-    text(left, y + 17, "the heap grows by less than 1 MiB and each of the others by no more than 2.", `fill="#555"`),
+    text(
+      left,
+      y + 17,
+      "the heap grows by less than 1 MiB and each of the others by no more than 2. A heartbeat or a look for details under way is 4 listeners.",
+      `fill="#555"`,
+    ),
     text(left, y + 34, `${took}. ${new Date().toISOString().slice(0, 10)}.`, `fill="#555"`),
     text(left, y + 51, machine, `fill="#555"`),
   ];

@@ -1,10 +1,10 @@
 import type { Reading } from "./gauge.ts";
 
-export const measures = ["heap", "listeners", "timers", "sockets"] as const;
-export type Measure = typeof measures[number];
+const measures = ["heap", "listeners", "timers", "sockets"] as const;
+type Measure = typeof measures[number];
 
 /** How much a measure may grow over one phase of the work, by its trend; a heap breathes, the rest is counted. */
-export const allowed: Readonly<Record<Measure, number>> = { heap: 2 ** 20, listeners: 2, sockets: 2, timers: 2 };
+const allowed: Readonly<Record<Measure, number>> = { heap: 2 ** 20, listeners: 2, sockets: 2, timers: 2 };
 
 /** Before this share of a phase everything is still warming up: code is compiled, pools are filled. */
 const warmUp = 1 / 3;

@@ -15,7 +15,7 @@ export interface Amount {
   readonly readings: number;
 }
 
-export type Phase = "messages" | "reconnects" | "waits";
+type Phase = "messages" | "reconnects" | "waits";
 
 /** What was read: in each phase, and when everything was closed. */
 export interface Course {
