@@ -9,7 +9,7 @@ export interface Seen {
 }
 
 /** What a call sees of a wire that was lost. */
-export function lost(): ConnectError {
+function lost(): ConnectError {
   return new ConnectError("http/2 stream closed with error code CANCEL (0x8)", Code.Canceled);
 }
 

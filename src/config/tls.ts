@@ -39,7 +39,7 @@ export interface TlsSettings {
 }
 
 /** Something in PEM, or the path where it is. */
-export interface Pem {
+interface Pem {
   readonly setting: Setting;
   readonly text?: string;
   readonly path?: string;

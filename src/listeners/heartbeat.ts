@@ -6,7 +6,7 @@ import type { Clock } from "../streams/clock.ts";
 import { originOf } from "../streams/verdict.ts";
 
 /** How often a worker says that it lives, in milliseconds: the engine schedules nothing on one silent for 5 s. */
-export const beatMs = 4000;
+const beatMs = 4000;
 /** A beat is given up before the next is due. */
 export const beatTimeoutMs = 3500;
 /** A beat begun so soon after its stream may have overtaken it: its refusal proves nothing, in milliseconds. */

@@ -4,7 +4,7 @@ import type { Cut, LinkRules, Trap } from "./link.ts";
 import { Link } from "./link.ts";
 
 /** Which way bytes go: up to the server, down to the client. */
-export type Direction = "up" | "down" | "both";
+type Direction = "up" | "down" | "both";
 
 /** What goes with a {@link CuttingProxy}. */
 export interface ProxyOptions {

@@ -6,10 +6,10 @@ import type { Engine } from "./player.ts";
 import { Player } from "./player.ts";
 
 /** What a script does on one engine. */
-export type Script = (player: Player) => Promise<void>;
+type Script = (player: Player) => Promise<void>;
 
 /** Why a line is another on the embedded engine, by its label. */
-export type Known = Readonly<Record<string, string>>;
+type Known = Readonly<Record<string, string>>;
 
 /** Scripts that are played on the real engine and on the embedded one, and must be answered alike. */
 export interface Comparison {
