@@ -27,7 +27,7 @@ export const quickPings = { intervalMs: 5500, timeoutMs: 2000 } as const;
 export type Command = "LIVE_DRAIN" | "LIVE_KILL" | "LIVE_START";
 
 /** Why nothing can be tested, or undefined. */
-function lack(...commands: Command[]): string | undefined {
+export function lack(...commands: Command[]): string | undefined {
   if (!process.env["HATCHET_CLIENT_TOKEN"]) return "HATCHET_CLIENT_TOKEN names no engine";
   if (!process.env["COPPICE_LIVE"]) return "run by `npm run live`";
   const missing = commands.filter((name) => !process.env[name]);
