@@ -22,7 +22,7 @@ export interface TriggerOptions extends WaitOptions {
   readonly childKey?: string | undefined;
   /** Numbers a child among its parent's: triggering it twice gives the same run. */
   readonly childIndex?: number | undefined;
-  /** The worker that should run it. */
+  /** The worker that should run it; heeded for tasks that are `sticky`. */
   readonly workerId?: string | undefined;
 }
 

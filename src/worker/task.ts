@@ -3,6 +3,7 @@ import {
   type CreateWorkflowVersionRequest,
   CreateWorkflowVersionRequestSchema,
   IdempotencyMethod,
+  StickyStrategy,
 } from "../../gen/v1/workflows_pb.ts";
 import { create } from "@bufbuild/protobuf";
 import { durationText, named, priority as checkPriority } from "../ids.ts";
@@ -18,7 +19,7 @@ export interface TaskOptions<I, O> {
   readonly description?: string | undefined;
   /** How often a failed attempt is tried again. @default 0 */
   readonly retries?: number | undefined;
-  /** Waits between tries: the nth is `factor`ⁿ seconds, at most `maxMs`. @default none */
+  /** Waits between tries: the nth is `factor`ⁿ seconds, at most `maxMs`; the factor is 1 or more. @default none */
   readonly backoff?: { readonly factor: number; readonly maxMs?: number | undefined } | undefined;
   /** How long an attempt may run, from its assignment on, in milliseconds. @default 60_000 */
   readonly timeoutMs?: number | undefined;
@@ -26,6 +27,11 @@ export interface TaskOptions<I, O> {
   readonly scheduleTimeoutMs?: number | undefined;
   /** How many of a worker's slots it takes. @default 1 */
   readonly slots?: number | undefined;
+  /**
+   * Whether a run goes to the worker that its trigger asks for: `"hard"` to that one only, `"soft"` to another while that
+   * one cannot take it. Without it the engine does not heed the wish.
+   */
+  readonly sticky?: "soft" | "hard" | undefined;
   /** Keys of the events that trigger it. */
   readonly onEvents?: readonly string[] | undefined;
   /** When it is triggered, as cron expressions. */
@@ -38,6 +44,8 @@ export interface TaskOptions<I, O> {
    */
   readonly idempotency?: { readonly expression: string; readonly forMs: number } | undefined;
 }
+
+const strategies = { soft: StickyStrategy.SOFT, hard: StickyStrategy.HARD } as const;
 
 /** A task: a definition without a client, so that who triggers it needs no token to import it. */
 export interface Task<I = unknown, O = unknown> extends TaskOptions<I, O> {
@@ -76,11 +84,14 @@ export function actionId(name: string, namespace: string): string {
 /** The workflow of one task, as the engine stores it; every duration is said, or the engine's own would hold. */
 export function definition<I, O>(options: TaskOptions<I, O>, namespace: string): CreateWorkflowVersionRequest {
   const { backoff, description = "", idempotency, name, onCron = [], onEvents = [], priority } = options;
-  const { retries = 0, scheduleTimeoutMs = 300_000, slots = 1, timeoutMs = 60_000 } = options;
+  const { retries = 0, scheduleTimeoutMs = 300_000, slots = 1, sticky, timeoutMs = 60_000 } = options;
   whole("retries", retries, 0);
   whole("slots", slots, 1);
-  if (backoff !== undefined && !(backoff.factor > 0)) {
-    throw new RangeError(`backoff.factor must be above 0, got ${show(backoff.factor)}`);
+  if (backoff !== undefined && !(backoff.factor >= 1)) {
+    throw new RangeError(`backoff.factor must be 1 or more, got ${show(backoff.factor)}`);
+  }
+  if (sticky !== undefined && !Object.hasOwn(strategies, sticky)) {
+    throw new TypeError(`sticky must be "soft" or "hard", got ${show(sticky)}`);
   }
   if (priority !== undefined) checkPriority(priority);
   if (idempotency !== undefined) whole("idempotency.forMs", idempotency.forMs, 1);
@@ -102,6 +113,7 @@ export function definition<I, O>(options: TaskOptions<I, O>, namespace: string):
     cronTriggers: [...onCron],
     tasks: [step],
     ...(priority !== undefined && { defaultPriority: priority }),
+    ...(sticky !== undefined && { sticky: strategies[sticky] }),
     ...(idempotency !== undefined && {
       idempotency: {
         expression: idempotency.expression,

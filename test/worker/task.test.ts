@@ -1,3 +1,4 @@
+import { StickyStrategy } from "../../gen/v1/workflows_pb.ts";
 import { actionId, definition, task } from "../../src/worker/task.ts";
 import { assert, suite } from "../harness.ts";
 
@@ -55,6 +56,14 @@ test("the namespace goes before the names of workflow, action and events, and th
   assert.is(actionId("Report", ""), "report:report");
 });
 
+test("a sticky task heeds the worker that a run asks for", () => {
+  const sticky = [undefined, "soft", "hard"] as const;
+
+  const workflows = sticky.map((sticky) => definition({ name: "report", run, sticky }, ""));
+
+  assert.equal(workflows.map((workflow) => workflow.sticky), [undefined, StickyStrategy.SOFT, StickyStrategy.HARD]);
+});
+
 test("rule R47: makes no sense of options at once", () => {
   assert.throws(() => task({ name: "a report", run }), /task name must be/);
   assert.throws(() => task({ name: "", run }), /task name must be/);
@@ -63,7 +72,10 @@ test("rule R47: makes no sense of options at once", () => {
   assert.throws(() => task({ name: "report", run, slots: 0 }), /slots must be a whole number from 1 on/);
   assert.throws(() => task({ name: "report", run, timeoutMs: 0.5 }), RangeError);
   assert.throws(() => task({ name: "report", run, scheduleTimeoutMs: -1 }), RangeError);
-  assert.throws(() => task({ name: "report", run, backoff: { factor: 0 } }), /backoff.factor must be above 0/);
+  for (const factor of [0, 0.9, NaN]) {
+    assert.throws(() => task({ name: "report", run, backoff: { factor } }), /backoff.factor must be 1 or more/);
+  }
+  assert.throws(() => task({ name: "report", run, sticky: Object("firm") }), /sticky must be "soft" or "hard"/);
   assert.throws(() => task({ name: "report", run, priority: 4 }), /priority must be 1, 2 or 3/);
 });
 
