@@ -290,8 +290,8 @@ test("actions of a worker that the engine does not know are refused", limit, asy
   assert.is(error.code, "refused");
 });
 
-test("a run can be given to one worker", { limitMs: 60_000 }, async () => {
-  const where = task({ name: name("where"), run: (_: unknown, { workerId }) => ({ workerId }) });
+test("a run of a sticky task goes to the worker that it is given to", { limitMs: 60_000 }, async () => {
+  const where = task({ name: name("where"), sticky: "hard", run: (_: unknown, { workerId }) => ({ workerId }) });
   const workers = [await stage.worker(stage.client(), [where]), await stage.worker(stage.client(), [where])];
   const ids = workers.map((worker) => worker.health().workerId!);
 
