@@ -102,6 +102,7 @@ async function hunt(tree, mutant) {
     const wayMs = limitMs + patience * tookMs;
     const [title] = (await run(tree, file, runtime, wayMs)).failures;
     if (title === undefined) continue;
+    if (title.includes("SyntaxError")) throw new Error(`${mutant.name} is no program: ${title}`);
     // What measures real time may fail on a busy machine, whatever the source: it must fail twice, and only mutated.
     const isSure = file === hint && !file.startsWith("test/wire/");
     if (isSure || await again(tree, file, runtime, title, wayMs)) return { file, title };
@@ -171,7 +172,7 @@ function read(output, errors, ending) {
   const titles = [...output.matchAll(/^ {3}FAIL {2}\S.*? {2}"(.*)"$/gm)].map(([, title]) => title);
   const findings = [...output.matchAll(/^seed \d+ failed: .*$/gm)].map(([line]) => line);
   const complaints = [...output.matchAll(/^# failed (.*)$/gm)].map(([, line]) => line.slice(0, 160));
-  const said = (errors.trim() || output.trim()).split("\n").find((line) => /\S/.test(line)) ?? "";
+  const said = /^\w*Error: .*$/m.exec(errors)?.[0] ?? (errors.trim() || output.trim()).split("\n")[0];
   return [...titles, ...findings, ...complaints, `${ending}: ${said.trim().slice(0, 120)}`];
 }
 

@@ -147,8 +147,8 @@ export const listeners = [
   {
     name: "empty results are success",
     file: "src/listeners/outcome.ts",
-    find: "  if (results.length === 0) return undefined;\n",
-    replace: "",
+    find: "if (results === undefined || results.length === 0) return undefined;",
+    replace: "if (results === undefined) return undefined;",
     why: "a result too large for the stream is none",
     hint: "test/listeners/results.test.ts",
   },

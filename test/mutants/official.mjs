@@ -72,7 +72,7 @@ export const official = [
     find: "      timer.abort();\n",
     replace: "",
     why: "the process lives on until the time-out of a dial that is over",
-    hint: "test/wire/client-exit.test.ts",
+    hint: "test/transport/dialer.test.ts",
   },
   {
     name: "close leaves a socket",

@@ -29,7 +29,10 @@ test("what is no object and cannot be marked is thrown in an Error that says so"
   for (const thrown of ["no address", 5, null, undefined, () => 5]) {
     const error = callers(thrown);
 
-    assert.is(error instanceof Error && error.message, `Not an Error was thrown: ${String(thrown)}`);
+    assert.is(
+      error instanceof Error && error.message,
+      `Not an Error was thrown: ${typeof thrown}`,
+    );
     assert.equal([isCaller(error), isUnsent(error)], [true, true]);
   }
 });
