@@ -22,5 +22,6 @@ export function unreachable(cause: unknown): ConnectError {
 /** Something that the caller gave us, and that we asked or used before anything was sent, threw this. */
 export function callers(thrown: unknown): object {
   if (typeof thrown === "object" && thrown !== null) return markUnsent(markCaller(thrown));
-  return markUnsent(markCaller(new Error(`Not an Error was thrown: ${typeof thrown}`)));
+  const said = typeof thrown === "string" ? thrown : typeof thrown;
+  return markUnsent(markCaller(new Error(`Not an Error was thrown: ${said}`)));
 }
