@@ -31,7 +31,7 @@ test("what is no object and cannot be marked is thrown in an Error that says so"
 
     assert.is(
       error instanceof Error && error.message,
-      `Not an Error was thrown: ${typeof thrown}`,
+      `Not an Error was thrown: ${typeof thrown === "string" ? thrown : typeof thrown}`,
     );
     assert.equal([isCaller(error), isUnsent(error)], [true, true]);
   }
