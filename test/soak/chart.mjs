@@ -95,7 +95,7 @@ function caption(courses, y) {
     text(
       left,
       y + 17,
-      "the heap grows by less than 1 MiB and each of the others by no more than 2. A heartbeat or a look for details under way is 4 listeners.",
+      "the heap grows by less than 1 MiB and each of the others by no more than 2. A heartbeat under way is 4 listeners.",
       `fill="#555"`,
     ),
     text(left, y + 34, `${took}. ${new Date().toISOString().slice(0, 10)}.`, `fill="#555"`),

@@ -1,4 +1,4 @@
-// `npm run soak`: a million messages, ten thousand reconnects and a hundred thousand waits, most of them aborted, in one
+// `npm run soak`: a million messages, ten thousand reconnects and 110,000 waits, 100,000 of them aborted, in one
 // process per runtime. Nothing may grow: the rule is in flat.ts. With all three runtimes it draws docs/soak.svg;
 // `npm run soak -- deno` or RUNTIME=deno runs one, and COPPICE_SOAK=0.1 a tenth.
 import { spawn } from "node:child_process";

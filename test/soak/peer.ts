@@ -8,11 +8,15 @@ import {
   SubscribeToWorkflowRunsRequestSchema,
   WorkflowRunEventSchema,
 } from "../../gen/dispatcher/dispatcher_pb.ts";
+import { GetRunDetailsRequestSchema } from "../../gen/v1/workflows_pb.ts";
 import { id } from "../remote.ts";
 import { beat, envelope } from "../wire/server.ts";
 
 /** How a stream is cut: with OK, with a status, by a reset, or with its whole connection. */
 const fates = ["ok", "status", "reset", "connection"] as const;
+
+/** The run that never ends. */
+export const resting: string = id(3);
 
 const head = { ":status": 200, "content-type": "application/grpc" };
 const start = envelope(toBinary(
@@ -98,6 +102,8 @@ export class Peer {
       case "SubscribeToWorkflowRuns":
         stream.respond(head);
         return finish(stream);
+      case "GetRunDetails":
+        return details(stream);
       default:
         stream.resume(); // Never answered: whoever asks must leave by itself.
     }
@@ -121,6 +127,14 @@ export class Peer {
         stream.session?.destroy();
     }
   }
+}
+
+/** Says of the run that is waited for all the time that it goes on; whoever asks for another must leave by itself. */
+function details(stream: ServerHttp2Stream): void {
+  stream.once("data", (chunk: Uint8Array) => {
+    const { externalId } = fromBinary(GetRunDetailsRequestSchema, chunk.subarray(5));
+    if (externalId === resting) answer(stream, envelope(new Uint8Array()), "0");
+  });
 }
 
 /** Tells the end of every other run that is asked for: whoever asked for the rest has to leave. */

@@ -4,7 +4,7 @@ import { id } from "../remote.ts";
 import { pause } from "../wire/server.ts";
 import type { Reading } from "./gauge.ts";
 import { Gauge } from "./gauge.ts";
-import { Peer } from "./peer.ts";
+import { Peer, resting } from "./peer.ts";
 
 /** How much is done, and how often it is looked at meanwhile. */
 export interface Amount {
@@ -92,7 +92,7 @@ class Stage {
     this.client = createClient({ hostPort, logger: false, random: () => 0, retry, tls: false, token: "e30.e30.e30" });
     this.rest = this.#life.signal;
     this.#peer = peer;
-    this.#open = Promise.all([this.#listen(), this.client.runs.result(id(3), { signal: this.rest })]).catch(ignore);
+    this.#open = Promise.all([this.#listen(), this.client.runs.result(resting, { signal: this.rest })]).catch(ignore);
   }
 
   static async open(): Promise<Stage> {
