@@ -31,10 +31,14 @@ const broken = task({
   },
 });
 const count = task({ name: name("count"), run: (_: unknown, { attempt }) => ({ attempt }) });
+const triggered: string[] = [];
 const onEvent = task({
   name: name("on-event"),
   onEvents: [name("happened")],
-  run: (input: unknown) => ({ got: input }),
+  run: (input: unknown, { runId }) => {
+    triggered.push(runId);
+    return { got: input };
+  },
 });
 const effects = task({
   name: name("effects"),
@@ -122,7 +126,9 @@ test("events by metadata tell of every run that has it", limit, async () => {
   })();
   await pause(2000);
 
-  const runs = await Promise.all([1, 2].map(() => client.runs.trigger(count, {}, { metadata: { who: value } })));
+  // At the same time: the engine hangs up whenever none of them is left, and tells nothing until it is asked again.
+  const input = { texts: [], everyMs: 0, firstMs: 4000 };
+  const runs = await Promise.all([1, 2].map(() => client.runs.trigger(talk, input, { metadata: { who: value } })));
   await client.runs.run(count, {}, { metadata: { who: "somebody else" } });
   const ended = () => heard.flatMap((event) => event.kind === "run completed" ? [event.runId] : []);
   await until(() => ended().length >= 2);
@@ -148,24 +154,12 @@ test("replay runs a run again", limit, async () => {
 });
 
 test("an event that is pushed triggers who waits for it", limit, async () => {
-  const value = name("pushed");
-  const stream = client.runs.eventsByMetadata("by", value);
-  const runs = new Set<string>();
-  const reading = (async () => {
-    for await (const event of stream) if (event.kind === "run completed") runs.add(event.runId);
-  })();
-  await pause(2000);
+  const before = triggered.length;
 
-  const { id, key } = await client.events.push(name("happened"), { n: 1 }, { metadata: { by: value } });
-  const more = await client.events.pushAll([2, 3].map((n) => ({
-    key: name("happened"),
-    payload: { n },
-    metadata: { by: value },
-  })));
-  await until(() => runs.size >= 3);
-  await stream.close();
-  await reading;
-  const outputs = await Promise.all([...runs].map((runId) => client.runs.result(runId)));
+  const { id, key } = await client.events.push(name("happened"), { n: 1 }, { metadata: { by: "push" } });
+  const more = await client.events.pushAll([2, 3].map((n) => ({ key: name("happened"), payload: { n } })));
+  await until(() => triggered.length >= before + 3);
+  const outputs = await Promise.all(triggered.slice(before).map((runId) => client.runs.result(runId)));
 
   assert.match(id, /^[\da-f-]{36}$/);
   assert.is(key, name("happened"));
