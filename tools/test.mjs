@@ -36,7 +36,8 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
-await Promise.all(Array.from({ length: availableParallelism() }, async () => {
+// One more than there are cores: test files with a wire wait more than they work.
+await Promise.all(Array.from({ length: availableParallelism() + 1 }, async () => {
   for (let next = queue.shift(); next; next = queue.shift()) await next();
 }));
 if (files.length === 0) {
