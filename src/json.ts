@@ -33,12 +33,22 @@ export function encodeMemo(value: unknown): string {
 /**
  * The same value with its keys in one order. The engine tells a durable task the same thing in one order from a worker,
  * in another from its database, and holds it to the very bytes of what it makes of that.
+ *
+ * @throws SyntaxError when it is nested so deeply that there is no going through it
  */
 export function ordered(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(ordered);
+  try {
+    return sorted(value);
+  } catch (cause) {
+    throw new SyntaxError("What should be an input or an output is nested too deeply", { cause });
+  }
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, ordered(inner)]));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)]));
 }
 
 /** The value in an input or output. @throws SyntaxError when the text is no JSON */

@@ -1,4 +1,4 @@
-import { decode, encodeInput, encodeOutput, unwrap } from "../src/json.ts";
+import { decode, encodeInput, encodeOutput, ordered, unwrap } from "../src/json.ts";
 import { assert, suite } from "./harness.ts";
 import { messageOf } from "./jwt.ts";
 
@@ -166,6 +166,14 @@ test("unwraps once, and only an object of exactly our shape", () => {
   assert.equal(unwrap({ "coppice:value": 1, other: 2 }), { "coppice:value": 1, other: 2 });
   assert.is(unwrap(inherited), inherited);
   for (const value of [null, undefined, 7, "coppice:value", true]) assert.is(unwrap(value), value);
+});
+
+test("says of a value that is nested too deeply to be put in order that it is", () => {
+  const deep = decode(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
+
+  assert.throws(() => ordered(deep), (error: unknown) => {
+    return error instanceof SyntaxError && error.message.endsWith("nested too deeply");
+  });
 });
 
 test.run();

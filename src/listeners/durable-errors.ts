@@ -12,6 +12,8 @@ export interface Invocation {
   readonly invocation: number;
 }
 
+/** How much of what the engine says an error's message bears, in characters. */
+const longest = 400;
 const brand: symbol = Symbol.for("coppice.DurableError");
 const nonDeterminismBrand: symbol = Symbol.for("coppice.NonDeterminismError");
 
@@ -28,7 +30,8 @@ export class DurableError extends Error {
   readonly invocation: number;
 
   constructor(code: DurableErrorCode, message: string, { invocation, taskId }: Invocation, options?: ErrorOptions) {
-    super(`Invocation ${invocation} of task ${taskId}: ${message}`, options);
+    const text = message.length > longest ? `${message.slice(0, longest)}…` : message;
+    super(`Invocation ${invocation} of task ${taskId}: ${text}`, options);
     this.code = code;
     this.taskId = taskId;
     this.invocation = invocation;

@@ -4,6 +4,13 @@ import { Entry } from "./durable-entry.ts";
 import type { DurableError, Invocation } from "./durable-errors.ts";
 import type { Request } from "./durable-request.ts";
 
+/**
+ * How many completions of unknown steps are kept, and of how many bytes. What comes beyond is told again: the step is
+ * asked about until it is done.
+ */
+const mostEarly = 10_000;
+const mostEarlyBytes = 2 ** 24;
+
 /** Where a step is in a task's log. */
 export interface Place {
   readonly branchId: bigint;
@@ -23,6 +30,7 @@ export class DurableLog implements Invocation {
   readonly #entries = new Map<string, Entry>();
   /** Completions of steps that are not known yet: an answer may be overtaken. */
   readonly #early = new Map<string, Completion>();
+  #earlyBytes = 0;
   /** Completions that came on an earlier stream, and not yet on this one. */
   readonly #unproven = new Set<string>();
 
@@ -52,8 +60,10 @@ export class DurableLog implements Invocation {
     const entry = new Entry<V>(place, isOrdered, read);
     this.#entries.set(key, entry as Entry); // Those in the map are only ever told what came of them.
     const early = this.#early.get(key);
+    if (early === undefined) return entry;
     this.#early.delete(key);
-    if (early !== undefined) entry.complete(early);
+    this.#earlyBytes -= early.payload.length;
+    entry.complete(early);
     return entry;
   }
 
@@ -61,10 +71,7 @@ export class DurableLog implements Invocation {
   complete(place: Place, completion: Completion): void {
     const key = keyOf(place);
     const entry = this.#entries.get(key);
-    if (entry === undefined) {
-      if (!this.#early.has(key)) this.#early.set(key, completion);
-      return;
-    }
+    if (entry === undefined) return this.#keep(key, completion);
     // The engine tells them in order: what is new comes behind everything that was told before.
     if (entry.isOrdered && !entry.settled) this.#unproven.clear();
     this.#unproven.delete(key);
@@ -110,6 +117,13 @@ export class DurableLog implements Invocation {
   dismiss(error: unknown): void {
     this.#fail(error, [...this.evictions, ...this.requests]);
     for (const entry of this.#entries.values()) entry.dismiss(error);
+  }
+
+  #keep(key: string, completion: Completion): void {
+    const bytes = this.#earlyBytes + completion.payload.length;
+    if (this.#early.has(key) || this.#early.size === mostEarly || bytes > mostEarlyBytes) return;
+    this.#early.set(key, completion);
+    this.#earlyBytes = bytes;
   }
 
   /** The last one first: the end of one request is the beginning of the next. */
