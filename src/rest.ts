@@ -1,5 +1,6 @@
 import { ConfigError } from "./errors.ts";
 import type { Authorization } from "./root.ts";
+import { redact, show } from "./show.ts";
 import { fullJitter } from "./streams/backoff.ts";
 import type { Clock } from "./streams/clock.ts";
 import { after } from "./streams/clock.ts";
@@ -10,6 +11,8 @@ import { linked } from "./streams/signal.ts";
 const headersMs = 30_000;
 /** The longest `retry-after` that is heeded, in milliseconds; a longer one is no advice for a call that is waited for. */
 const longestAfterMs = 5000;
+/** The largest answer that is taken, in bytes as they are once unpacked: no read of this API is near it. */
+const largestBytes = 2 ** 25;
 /** What a gateway answers while the server behind it is away or busy. */
 const passing: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
@@ -17,7 +20,11 @@ const passing: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 export interface RestOptions {
   /** Ends the request and the waits; rejects with the signal's own reason. */
   readonly signal?: AbortSignal | undefined;
-  /** How long everything may take, tries and body included, in milliseconds. @default 30_000 for each try's headers */
+  /**
+   * How long everything may take, tries and body included, in milliseconds; then it rejects with a `TimeoutError`.
+   *
+   * @default 30_000 for each try's headers
+   */
   readonly timeoutMs?: number | undefined;
   readonly headers?: HeadersInit | undefined;
 }
@@ -42,11 +49,11 @@ export interface RestSource {
   readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
 }
 
-/** The server answered a REST call with a status that is no success. */
+/** The server answered a REST call with a status that is no success, or with more than is taken. */
 export class RestError extends Error {
   override readonly name = "RestError";
   readonly status: number;
-  /** The beginning of what it said. */
+  /** The beginning of what it said, without anything in it that looks like a token. */
   readonly body: string;
 
   constructor(status: number, path: string, body: string) {
@@ -70,18 +77,31 @@ export class Rest {
   /**
    * Reads JSON.
    *
-   * @throws RestError, ConfigError without a server URL, TypeError for a path that leaves the server
+   * @throws RestError; SyntaxError when what comes is no JSON; ConfigError without a server URL; TypeError for a path
+   * that leaves the server, and whatever `fetch` throws when the connection is lost at each try
    */
   async get(path: string, options: RestOptions = {}): Promise<unknown> {
     const response = await this.fetch(path, options);
-    if (!response.ok) throw new RestError(response.status, path, (await response.text()).slice(0, 300));
-    return await response.json();
+    const text = await response.text();
+    if (!response.ok) throw new RestError(response.status, path, redact(text.slice(0, 300)));
+    try {
+      return JSON.parse(text) as unknown;
+    } catch (cause) {
+      throw new SyntaxError(`What the server answered to ${show(path)} is no JSON`, { cause });
+    }
   }
 
-  /** Makes any request; whatever the server answers in the end is an answer, and is here whole. */
+  /**
+   * Makes any request; whatever the server answers in the end is an answer, and is here whole.
+   *
+   * @throws RestError for more than 32 MiB, or a status that HTTP does not have; else as {@link Rest.get}
+   */
   async fetch(path: string, { body, headers, method = "GET", signal, timeoutMs }: RestRequest = {}): Promise<Response> {
     const { attempts, clock, random } = this.#source;
     const url = this.#url(path);
+    if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs >= 0)) {
+      throw new RangeError(`timeoutMs must be a number from 0, got ${show(timeoutMs)}`);
+    }
     const life = linked(signal, this.#source.signal);
     const isRead = body === undefined && /^(GET|HEAD)$/i.test(method);
     const backoff = fullJitter({ baseMs: 250, capMs: 5000, random });
@@ -97,12 +117,12 @@ export class Rest {
           ...(body !== undefined && { body }),
         };
         try {
-          const response = await this.#send(url, init, life.signal, timeoutMs === undefined);
+          const response = await this.#send(path, url, init, life.signal, timeoutMs === undefined);
           if (isLast || !passing.has(response.status)) return response;
           askedMs = heed(response, clock.now());
         } catch (error) {
           life.signal.throwIfAborted();
-          if (isLast) throw error;
+          if (isLast || error instanceof RestError) throw error;
         }
         await clock.sleep(askedMs ?? backoff(attempt), life.signal);
       }
@@ -112,7 +132,13 @@ export class Rest {
   }
 
   /** One try; its headers must be here in time, its body may take as long as the caller lets it. */
-  async #send(url: string, init: RequestInit, signal: AbortSignal, bounded: boolean): Promise<Response> {
+  async #send(
+    path: string,
+    url: string,
+    init: RequestInit,
+    signal: AbortSignal,
+    bounded: boolean,
+  ): Promise<Response> {
     const { clock, fetch } = this.#source;
     const attempt = linked(signal);
     const waiting = linked(signal);
@@ -120,9 +146,11 @@ export class Rest {
     try {
       const response = await fetch(url, { ...init, signal: attempt.signal });
       waiting.abort();
-      const bytes = await response.arrayBuffer();
-      const { headers, status, statusText } = response;
-      return new Response(bytes.byteLength === 0 ? null : bytes, { headers, status, statusText });
+      const { headers, status } = response;
+      if (status < 200 || status > 599) throw new RestError(status, path, ""); // No Response can be made of it.
+      const bytes = await whole(response);
+      if (bytes === undefined) throw new RestError(status, path, `more than ${largestBytes / 2 ** 20} MiB`);
+      return new Response(bytes.length === 0 ? null : bytes, { headers, status, ...reason(response) });
     } finally {
       waiting.abort();
       attempt.abort();
@@ -135,10 +163,11 @@ export class Rest {
       const setting = { option: "serverUrl", variable: "HATCHET_CLIENT_SERVER_URL" };
       throw new ConfigError(setting, "is missing, and the token names none: pass the option, or set the variable");
     }
-    const url = new URL(path.replace(/^\/+/, ""), `${serverUrl}/`);
+    if (typeof path !== "string") throw new TypeError(`path must be a text, got ${show(path)}`);
+    const url = URL.parse(path.replace(/^\/+/, ""), `${serverUrl}/`);
     // The token goes with every request, and must not go elsewhere.
-    if (`${url.href}/`.startsWith(`${serverUrl}/`)) return url.href;
-    throw new TypeError(`path must stay on the server, got ${JSON.stringify(path)}`);
+    if (url !== null && `${url.href}/`.startsWith(`${serverUrl}/`)) return url.href;
+    throw new TypeError(`path must stay on the server, got ${show(path)}`);
   }
 
   async #headers(own: HeadersInit | undefined, signal: AbortSignal): Promise<Headers> {
@@ -147,6 +176,26 @@ export class Rest {
     headers.set("authorization", await this.#source.authorization(signal));
     return headers;
   }
+}
+
+/** All of a body; nothing when there is more of it than is taken. */
+async function whole({ body }: Response): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  const reader = body?.getReader();
+  for (let read = await reader?.read(); read?.value !== undefined; read = await reader?.read()) {
+    chunks.push(read.value);
+    size += read.value.length;
+    if (size > largestBytes) return undefined;
+  }
+  const bytes = new Uint8Array(size);
+  for (let chunk = chunks.pop(); chunk !== undefined; chunk = chunks.pop()) bytes.set(chunk, size -= chunk.length);
+  return bytes;
+}
+
+/** A server may say there what no Response takes; the status says the same. */
+function reason({ statusText }: Response): { readonly statusText?: string } {
+  return /^[\t\x20-\x7e]*$/.test(statusText) ? { statusText } : {};
 }
 
 /** How long the server asks us to wait, if that is not too long. */

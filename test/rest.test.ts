@@ -5,6 +5,7 @@ import { StreamError } from "../src/streams/errors.ts";
 import { VirtualClock } from "../src/testing/clock.ts";
 import { resolveConfig } from "../src/config.ts";
 import { assert, rejects, suite } from "./harness.ts";
+import { jwt } from "./jwt.ts";
 
 const test = suite("rest");
 
@@ -249,6 +250,46 @@ for (const path of ["https://elsewhere.example/x", "//elsewhere.example/x", "../
 
     for (const { url } of asked) assert.ok(url.startsWith("https://engine.example/base/"), url);
     assert.ok(asked.length === 1 || (settled.status === "rejected" && settled.reason instanceof TypeError));
+  });
+}
+
+test("what is no JSON is told as that, with the path", async () => {
+  const { asked, clock, rest } = serve([() => new Response("<html>")]);
+
+  const error = await rejects(clock.drive(rest.get("/api/v1/meta")), SyntaxError);
+
+  assert.is(error.message, 'What the server answered to "/api/v1/meta" is no JSON');
+  assert.is(asked.length, 1);
+});
+
+test("a server that tells the token back does not bring it into the error", async () => {
+  const { clock, rest } = serve([() => new Response(`no: Bearer ${jwt({ secret: "hush" })}`, { status: 401 })]);
+
+  const error = await rejects(clock.drive(rest.get("runs")), RestError);
+
+  assert.is(error.message, "The server answered 401 to runs: no: Bearer [token]");
+  assert.is(error.body, "no: Bearer [token]");
+});
+
+test("an answer of 32 MiB is taken, and one byte more is not, nor asked for again", async () => {
+  const sized = (more: number): Answer => () => new Response(new Uint8Array(2 ** 25 + more));
+  const { asked, clock, rest } = serve([sized(0), sized(1)]);
+
+  const response = await clock.drive(rest.fetch("large"));
+  const error = await rejects(clock.drive(rest.fetch("large")), RestError);
+
+  assert.is((await response.arrayBuffer()).byteLength, 2 ** 25);
+  assert.is(error.message, "The server answered 200 to large: more than 32 MiB");
+  assert.is(asked.length, 2);
+});
+
+for (const timeoutMs of [NaN, -1]) {
+  test(`a time of ${timeoutMs} ms is refused before anybody is asked`, async () => {
+    const { asked, clock, rest } = serve([ok]);
+
+    await rejects(clock.drive(rest.get("runs", { timeoutMs })), /^timeoutMs must be a number from 0, got /);
+
+    assert.is(asked.length, 0);
   });
 }
 
