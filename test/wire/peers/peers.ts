@@ -1,0 +1,50 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import { ConnectError, createClient } from "@connectrpc/connect";
+import { originOf } from "../../../src/streams/verdict.ts";
+import type { Channel, ChannelOptions } from "../../../src/transport/transport.ts";
+import { openChannel } from "../../../src/transport/transport.ts";
+import type { Test } from "../../harness.ts";
+import { suite } from "../../harness.ts";
+
+/** A suite whose tests are skipped, each with the reason, where something is lacking. */
+export function suiteUnless(name: string, lack: string | undefined): Test {
+  const test = suite(name);
+  if (lack === undefined) return test;
+  const hook = Object.assign(() => {}, { each: () => {} });
+  return Object.assign((title: string) => test.skip(title, lack), {
+    skip: test.skip,
+    before: hook,
+    after: hook,
+    run: () => test.run(),
+  });
+}
+
+/** A channel to the port that is asked for at every dial, and a client of a service on it. */
+export function reach<S extends DescService>(
+  service: S,
+  port: number | (() => number),
+  options: Partial<ChannelOptions> = {},
+): { readonly channel: Channel; readonly client: Client<S> } {
+  const address = () => Promise.resolve({ host: "127.0.0.1", port: typeof port === "number" ? port : port() });
+  const channel = openChannel({ address, ...options });
+  return { channel, client: createClient(service, channel.transport) };
+}
+
+/** How a call failed, for comparisons: its code and who made it. */
+export function failed(error: unknown): readonly [code: number, origin: string] {
+  return [error instanceof ConnectError ? error.code : -1, originOf(error)];
+}
+
+/** All that a stream tells until it ends or fails. */
+export async function course<T>(
+  stream: AsyncIterable<T>,
+): Promise<{ readonly heard: readonly T[]; readonly error: unknown }> {
+  const heard: T[] = [];
+  try {
+    for await (const message of stream) heard.push(message);
+    return { heard, error: undefined };
+  } catch (error) {
+    return { heard, error };
+  }
+}
