@@ -1,9 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { StreamReport } from "./board.ts";
-import { redact } from "./show.ts";
+import { redact, show } from "./show.ts";
 import { StreamError } from "./streams/errors.ts";
 
-/** Takes lines: a sentence, and what goes with it. `console` is one, and so are most loggers. */
+/**
+ * Takes lines: a sentence, and what goes with it: texts, numbers and the like. `console` is one, and so are most loggers.
+ * Of an error it is told the message; nothing that looks like a token gets there.
+ */
 export interface Logger {
   debug(message: string, fields: Readonly<Record<string, unknown>>): void;
   info(message: string, fields: Readonly<Record<string, unknown>>): void;
@@ -29,12 +32,30 @@ export function stderrLogger(level: LogLevel): Logger {
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
 }
 
-/** Keeps a logger's own trouble away from the streams it logs. */
+/** How much of what an error says is logged, in characters. */
+const longest = 1000;
+
+/** Keeps a logger's own trouble away from the streams it logs, and away from it whatever looks like a token. */
 export function guarded(logger: Logger): Logger {
   const line = (own: keyof Logger) => (message: string, fields: Readonly<Record<string, unknown>>) => {
-    void quietly(() => logger[own](message, fields));
+    void quietly(() => logger[own](redact(message), safe(fields)));
   };
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+}
+
+function safe(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, told(value)]));
+}
+
+/** As a text, unless it is a number or the like: an error's metadata, details and causes may hold anything. */
+function told(value: unknown): unknown {
+  if (typeof value === "string") return redact(value);
+  if (value instanceof Error) return cut(redact(value.message));
+  return typeof value === "object" && value !== null ? show(value) : value;
+}
+
+function cut(text: string): string {
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }
 
 async function quietly(write: () => unknown): Promise<void> {

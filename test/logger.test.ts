@@ -211,6 +211,40 @@ test("keeps a logger's trouble away from whoever logs, now or later", async () =
   await new Promise((resolve) => setImmediate(resolve)); // An unhandled rejection would fail the file.
 });
 
+test("hands a logger texts and numbers, and no object that may hold anything", () => {
+  const { lines, logger } = recorder();
+  const cause = new Error(token);
+  const refused = new ConnectError(`no: Bearer ${token}`, Code.InvalidArgument, { "x-told": token }, undefined, cause);
+
+  guarded(logger).error(`of ${token}`, {
+    big: 7n,
+    error: refused,
+    fails: true,
+    id: `x ${token}`,
+    n: 1,
+    nothing: null,
+    object: { token },
+    long: new Error("x".repeat(2000)),
+    u: undefined,
+  });
+
+  assert.equal(lines, [{
+    level: "error",
+    message: "of [token]",
+    fields: {
+      big: 7n,
+      error: "[invalid_argument] no: Bearer [token]",
+      fails: true,
+      id: "x [token]",
+      n: 1,
+      nothing: null,
+      object: "an object",
+      long: `${"x".repeat(1000)}…`,
+      u: undefined,
+    },
+  }]);
+});
+
 test("calls a logger's methods on the logger itself", () => {
   class Counting implements Logger {
     readonly #lines: string[] = [];

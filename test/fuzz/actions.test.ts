@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import * as fc from "fast-check";
 import type { ActionType } from "../../gen/dispatcher/dispatcher_pb.ts";
 import type { StartAction } from "../../src/listeners/action.ts";
@@ -5,8 +6,8 @@ import { task } from "../../src/worker/task.ts";
 import { assert, suite } from "../harness.ts";
 import { id } from "../remote.ts";
 import { Loop, Rig, start } from "../rig.ts";
-import { assertQuiet, ended, holds } from "./cases.ts";
-import { json, text } from "./wrong.ts";
+import { assertQuiet, ended, holds, token } from "./cases.ts";
+import { code, json, text } from "./wrong.ts";
 
 const test = suite("fuzz actions");
 
@@ -108,6 +109,28 @@ test("a worker that is sent anything runs what is its own, and only that", { lim
     assertClean();
   });
 
+  await rig.done();
+  await running;
+});
+
+test("an engine that tells the token back in its refusals does not bring it to the logger", async () => {
+  const rig = new Rig();
+  const double = task({ name: "double", run: () => 1 });
+  const running = rig.client.worker("w", { tasks: [double] }).run();
+  await rig.pass(300);
+  let n = 0;
+
+  await holds(50, fc.tuple(fc.oneof(fc.constant(Code.InvalidArgument), code), text), async ([said, why]) => {
+    const metadata = { "grpc-status": String(said), "x-told": `Bearer ${token}` };
+    const refusal = new ConnectError(`${why} Bearer ${token}`, said, metadata, undefined, new Error(token));
+    rig.remote.next("sendStepActionEvent", refusal, refusal);
+    rig.remote.wire("listenV2").say(start(++n));
+    await rig.pass(30_000);
+  });
+
+  const told = rig.lines.filter(([line]) => line.includes("would not take a report"));
+  assert.ok(told.length > 0);
+  assertQuiet(...rig.lines.flat());
   await rig.done();
   await running;
 });
