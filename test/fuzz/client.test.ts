@@ -29,8 +29,16 @@ test("a client on a peer that answers anything settles every call, and leaves no
     const logger = { debug: line, info: line, warn: line, error: line };
     const client = createClient({ hostPort: server.hostPort, token, tls: false, logger, retry: quick });
     const statuses = all(client.status());
+    const tasks = client.durable.tasks({ workerId: id(3) });
+    const step = { taskId: id(6), invocation: 1 };
     const working = [
       client.runs.result(id(1)),
+      client.durable.event(id(6), "paid"),
+      client.durable.register(id(6), "paid", { event: "paid" }),
+      tasks.memo(step, "key", 1),
+      tasks.waitFor(step, { sleepMs: 1 }),
+      all(client.runs.events(id(7))),
+      all(client.runs.chunks(id(8))),
       client.runs.details(id(2)),
       client.runs.trigger("double", {}),
       client.register({ actions: ["double:double"], name: "w" }),
