@@ -48,3 +48,24 @@ export async function course<T>(
     return { heard, error };
   }
 }
+
+/** What is said one by one on the request side of a stream. */
+export class Words implements AsyncIterable<{ readonly value: string }> {
+  readonly #said: (string | undefined)[] = [];
+  #wake: () => void = () => {};
+
+  /** Without a value it is the end. */
+  say(value?: string): void {
+    this.#said.push(value);
+    this.#wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<{ readonly value: string }, void> {
+    for (;;) {
+      while (this.#said.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
+      const value = this.#said.shift();
+      if (value === undefined) return;
+      yield { value };
+    }
+  }
+}

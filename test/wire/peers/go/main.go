@@ -36,6 +36,7 @@ func main() {
 	grace := flag.Duration("grace", 0, "how long its calls may take after that; 0 for as long as they like")
 	minPing := flag.Duration("min-ping", 5*time.Second, "pings that come sooner after each other are too many")
 	maxBytes := flag.Int("max-bytes", 4<<20, "the largest message that is taken")
+	maxStreams := flag.Uint("max-streams", 0, "how many calls a connection may carry at a time; 0 for any number")
 	flag.Parse()
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,6 +45,7 @@ func main() {
 	}
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(*maxBytes),
+		grpc.MaxConcurrentStreams(uint32(*maxStreams)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: *age, MaxConnectionAgeGrace: *grace}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: *minPing, PermitWithoutStream: true}),
 	)
@@ -254,7 +256,7 @@ func count(_ any, stream grpc.ServerStream) error {
 		status.Error(codes.Unavailable, "come again"),
 		status.Error(codes.Internal, "a bug of the server's"),
 		status.Error(codes.ResourceExhausted, "too much"),
-		context.DeadlineExceeded, // Not a status: grpc-go makes Unknown of it.
+		context.DeadlineExceeded, // Not a status yet: grpc-go makes one of it.
 	}
 	ending := endings[int(offset.Value)%len(endings)]
 	for left := 7 + offset.Value%11; left > 0; left-- {
