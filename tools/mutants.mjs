@@ -1,9 +1,18 @@
 // `npm run mutants`: puts one slip at a time into a copy of the source and finds the test that catches it. Fails when a
 // mutant survives, or when the list no longer fits the source.
-// `-- --only NAME` tries the mutants whose names contain NAME, `-- --list` shows the list, `-- --write` renews
-// docs/mutants.md when all were caught.
+// `-- --only NAME` tries the mutants whose names contain NAME, `-- --list` shows the list, `-- --check` sees only whether
+// it fits the source, `-- --write` renews docs/mutants.md when all were caught.
 import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import process from "node:process";
@@ -21,7 +30,12 @@ const simulation = "test/simulation.test.ts";
 const simulated = ["test/simulation/main.ts", "--seeds", "150", "--jobs", "1"];
 
 const { values: asked } = parseArgs({
-  options: { only: { type: "string", multiple: true }, list: { type: "boolean" }, write: { type: "boolean" } },
+  options: {
+    check: { type: "boolean" },
+    list: { type: "boolean" },
+    only: { type: "string", multiple: true },
+    write: { type: "boolean" },
+  },
 });
 const all = Object.entries(groups).flatMap(([group, mutants]) => mutants.map((mutant) => ({ ...mutant, group })));
 const mutants = all.filter(({ name }) => asked.only === undefined || asked.only.some((part) => name.includes(part)));
@@ -32,6 +46,10 @@ if (asked.list) {
 if (mutants.length === 0) quit(`No mutant's name contains ${asked.only.join(" or ")}.`);
 const stale = mutants.flatMap(unfit);
 if (stale.length > 0) quit(`The list no longer fits the source:\n${stale.join("\n")}`);
+if (asked.check) {
+  console.log(`${mutants.length} mutants, each fits the source.`);
+  process.exit(0);
+}
 
 const commands = new Map(["node", "deno", "bun"].map((runtime) => [runtime, command(runtime)]));
 const scratch = mkdtempSync(join(tmpdir(), "mutants-"));
@@ -191,14 +209,18 @@ function about(file) {
   return file.startsWith("test/live/") || others.includes(basename(file).split(".")[0]);
 }
 
-/** What is wrong with an entry: each `find` occurs once, and is changed. */
+/** What is wrong with an entry: its name is its own, each `find` occurs once and is changed, its hint is a file. */
 function unfit(mutant) {
-  return (mutant.edits ?? [mutant]).flatMap(({ file, find, replace }) => {
+  const { hint, name } = mutant;
+  const wrong = (mutant.edits ?? [mutant]).flatMap(({ file, find, replace }) => {
+    if (!existsSync(join(root, file))) return [`${file} is not there`];
     const count = readFileSync(join(root, file), "utf8").split(find).length - 1;
     if (count === 1 && find !== replace) return [];
-    const what = count === 1 ? "changes nothing" : `is there ${count} times in ${file}`;
-    return [`  ${mutant.name}: ${JSON.stringify(find)} ${what}`];
+    return [`${JSON.stringify(find)} ${count === 1 ? "changes nothing" : `is there ${count} times in ${file}`}`];
   });
+  if (!existsSync(join(root, hint))) wrong.push(`${hint} is not there`);
+  if (all.filter((one) => one.name === name).length > 1) wrong.push("another has the same name");
+  return wrong.map((what) => `  ${name}: ${what}`);
 }
 
 function write() {

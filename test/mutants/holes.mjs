@@ -34,6 +34,31 @@ export const holes = [
     hint: "test/listeners/heartbeat.test.ts",
   },
   {
+    name: "H5 a durable stream comes back in a fixed time",
+    file: "src/listeners/durable-line.ts",
+    find: "        ...policy,\n        priority: 1,\n        signal: life.signal,\n",
+    replace:
+      "        ...policy,\n        gate: undefined,\n        backoff: () => 2000,\n        signal: life.signal,\n",
+    why: "all workers of a fleet come back in the same instant, beside the gate",
+    hint: "test/listeners/durable-session.test.ts",
+  },
+  {
+    name: "H5 a durable stream is refused for ever",
+    file: "src/listeners/durable-line.ts",
+    find: "const word = policy.judge(verdict, ending);",
+    replace: 'const word = policy.judge(verdict === "fatal" ? "transient" : verdict, ending);',
+    why: "an engine that does not know durable tasks is asked without end, and nobody is told",
+    hint: "test/listeners/durable-session.test.ts",
+  },
+  {
+    name: "H5 the requests of a task go at once",
+    file: "src/listeners/durable-line.ts",
+    find: "    if (requests.push(request) === 1) this.#sender.send(request);\n",
+    replace: "    requests.push(request);\n    this.#sender.send(request);\n",
+    why: "answers name no request: one gets what was meant for another",
+    hint: "test/listeners/durable-session.test.ts",
+  },
+  {
     name: "H6 any Unimplemented downgrades",
     file: "src/listeners/listener.ts",
     find: "    const usual = this.#root.doubt.decorate(verdict, ending);\n",

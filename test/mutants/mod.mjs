@@ -1,6 +1,8 @@
+import { durable } from "./durable.mjs";
 import { holes } from "./holes.mjs";
 import { listeners } from "./listeners.mjs";
 import { official } from "./official.mjs";
+import { rest } from "./rest.mjs";
 import { streams } from "./streams.mjs";
 import { transport } from "./transport.mjs";
 import { worker } from "./worker.mjs";
@@ -15,5 +17,7 @@ export const groups = {
   "Streams": streams,
   "Transport": transport,
   "Listeners": listeners,
+  "Durable tasks and events": durable,
   "Worker and calls": worker,
+  "REST and logs": rest,
 };
