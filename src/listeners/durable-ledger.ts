@@ -4,6 +4,7 @@ import { uuid } from "../ids.ts";
 import { show } from "../show.ts";
 import type { Invocation } from "./durable-errors.ts";
 import { DurableError, NonDeterminismError } from "./durable-errors.ts";
+import type { Place } from "./durable-log.ts";
 import { DurableLog } from "./durable-log.ts";
 import type { Kind, Named } from "./durable-request.ts";
 
@@ -73,11 +74,11 @@ export class Ledger {
   take({ message }: DurableTaskResponse): void {
     switch (message.case) {
       case "memoAck":
-        return this.#ack("memo", message.value.ref, message.value);
+        return this.#ack("memo", message.value.ref, message.value.ref, message.value);
       case "waitForAck":
-        return this.#ack("waitFor", message.value.ref, message.value);
+        return this.#ack("waitFor", message.value.ref, message.value.ref, message.value);
       case "triggerRunsAck":
-        return this.#ack("triggerRuns", message.value, message.value);
+        return this.#ack("triggerRuns", message.value, message.value.runEntries[0], message.value);
       case "entryCompleted": {
         const { errorMessage = "", isFailure, payload, ref } = message.value;
         if (ref !== undefined) this.find(ref)?.complete(ref, { payload, error: isFailure ? errorMessage : undefined });
@@ -102,10 +103,16 @@ export class Ledger {
     }
   }
 
-  /** An answer names no request, so it is for the one that was sent, if that asked for such an answer. */
-  #ack(kind: Kind, ref: Named | undefined, ack: unknown): void {
-    const request = this.find(ref)?.requests[0];
+  /**
+   * An answer names no request, so it is for the one that was sent, if that asked for such an answer; unless it is about
+   * a step that is known, for then it came before.
+   */
+  #ack(kind: Kind, ref: Named | undefined, place: Place | undefined, ack: unknown): void {
+    const log = this.find(ref);
+    const request = log?.requests[0];
+    if (log === undefined || (place !== undefined && log.has(place))) return;
     if (request?.kind === kind && request.sent) request.ack(ack);
+    log.release();
   }
 
   #refuse({ errorMessage, errorType, ref }: DurableTaskErrorResponse): void {
@@ -113,12 +120,14 @@ export class Ledger {
     if (log === undefined || ref === undefined) return;
     const request = log.requests[0]?.sent ? log.requests[0] : undefined;
     if (errorType === DurableTaskErrorType.NONDETERMINISM) {
-      return request?.fail(new NonDeterminismError(log, Number(ref.nodeId), errorMessage));
+      request?.fail(new NonDeterminismError(log, Number(ref.nodeId), errorMessage));
+      return log.release();
     }
     const refused = new DurableError("refused", `the engine refused it: ${errorMessage}`, log);
     const evictions = log.evictions.filter(({ sent }) => sent);
     for (const eviction of evictions) eviction.fail(refused);
     if (evictions.length === 0) request?.fail(refused);
+    log.release();
   }
 
   #remember(log: DurableLog, error: DurableError): void {

@@ -5,11 +5,11 @@ import type { DurableError, Invocation } from "./durable-errors.ts";
 import type { Request } from "./durable-request.ts";
 
 /**
- * How many completions of unknown steps are kept, and of how many bytes. What comes beyond is told again: the step is
- * asked about until it is done.
+ * How many completions are kept that nobody can be told yet, and of how many bytes. What comes beyond is told again: the
+ * step is asked about until it is done.
  */
-const mostEarly = 10_000;
-const mostEarlyBytes = 2 ** 24;
+const mostKept = 10_000;
+const mostKeptBytes = 2 ** 24;
 
 /** Where a step is in a task's log. */
 export interface Place {
@@ -28,9 +28,11 @@ export class DurableLog implements Invocation {
   /** Why nothing more can be asked. */
   broken: DurableError | undefined;
   readonly #entries = new Map<string, Entry>();
-  /** Completions of steps that are not known yet: an answer may be overtaken. */
+  /** Completions as they came: one may overtake the answer that makes its step known, and those behind it wait. */
+  readonly #held = new Map<string, Completion>();
+  /** Completions of steps that no answer is due for. */
   readonly #early = new Map<string, Completion>();
-  #earlyBytes = 0;
+  #keptBytes = 0;
   /** Completions that came on an earlier stream, and not yet on this one. */
   readonly #unproven = new Set<string>();
 
@@ -46,7 +48,8 @@ export class DurableLog implements Invocation {
 
   /** How many completions nobody has asked for yet. */
   get buffered(): number {
-    return this.#count((entry) => entry.isOrdered && entry.buffered) + this.#early.size;
+    return this.#count((entry) => entry.isOrdered && entry.buffered) +
+      [...this.#early.keys(), ...this.#held.keys()].filter((key) => !this.#entries.has(key)).length;
   }
 
   /** Whether a completion is still to come. */
@@ -60,22 +63,43 @@ export class DurableLog implements Invocation {
     const entry = new Entry<V>(place, isOrdered, read);
     this.#entries.set(key, entry as Entry); // Those in the map are only ever told what came of them.
     const early = this.#early.get(key);
-    if (early === undefined) return entry;
-    this.#early.delete(key);
-    this.#earlyBytes -= early.payload.length;
-    entry.complete(early);
+    if (early !== undefined) this.#tell(this.#early, key, entry as Entry, early);
     return entry;
+  }
+
+  /** Whether a step is known. */
+  has(place: Place): boolean {
+    return this.#entries.has(keyOf(place));
   }
 
   /** A step is done; told again it changes nothing. */
   complete(place: Place, completion: Completion): void {
     const key = keyOf(place);
     const entry = this.#entries.get(key);
-    if (entry === undefined) return this.#keep(key, completion);
     // The engine tells them in order: what is new comes behind everything that was told before.
-    if (entry.isOrdered && !entry.settled) this.#unproven.clear();
+    if (entry?.isOrdered && !entry.settled) this.#unproven.clear();
     this.#unproven.delete(key);
-    entry.complete(completion);
+    if (entry !== undefined && this.#held.size === 0) return entry.complete(completion);
+    this.#keep(key, completion);
+    this.release();
+  }
+
+  /**
+   * Tells what came, in the order in which it came, up to one whose step an answer may make known yet: the next
+   * invocation is told in this order. Called behind every answer, for whoever it is for waits from then on.
+   */
+  release(): void {
+    const isAsking = this.broken === undefined && this.requests[0]?.sent === true;
+    for (const [key, completion] of this.#held) {
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) {
+        this.#tell(this.#held, key, entry, completion);
+        continue;
+      }
+      if (isAsking) return;
+      this.#held.delete(key);
+      this.#early.set(key, completion);
+    }
   }
 
   /** A new stream begins, and knows nothing of what the one before has told. */
@@ -104,6 +128,7 @@ export class DurableLog implements Invocation {
   break(error: DurableError): void {
     this.broken ??= error;
     this.#fail(error, this.requests.filter(({ sent }) => !sent));
+    this.release();
   }
 
   /** It is over: neither requests nor steps come to anything. */
@@ -111,6 +136,7 @@ export class DurableLog implements Invocation {
     this.#fail(error, [...this.evictions, ...this.requests]);
     for (const entry of this.#entries.values()) entry.fail(error);
     this.#early.clear();
+    this.#held.clear();
   }
 
   /** Sends those away who wait, and keeps what is known. */
@@ -120,10 +146,17 @@ export class DurableLog implements Invocation {
   }
 
   #keep(key: string, completion: Completion): void {
-    const bytes = this.#earlyBytes + completion.payload.length;
-    if (this.#early.has(key) || this.#early.size === mostEarly || bytes > mostEarlyBytes) return;
-    this.#early.set(key, completion);
-    this.#earlyBytes = bytes;
+    const bytes = this.#keptBytes + completion.payload.length;
+    if (this.#early.has(key) || this.#held.has(key)) return;
+    if (this.#early.size + this.#held.size === mostKept || bytes > mostKeptBytes) return;
+    this.#held.set(key, completion);
+    this.#keptBytes = bytes;
+  }
+
+  #tell(from: Map<string, Completion>, key: string, entry: Entry, completion: Completion): void {
+    from.delete(key);
+    this.#keptBytes -= completion.payload.length;
+    entry.complete(completion);
   }
 
   /** The last one first: the end of one request is the beginning of the next. */

@@ -112,7 +112,7 @@ export class Engine {
     try {
       for (;;) {
         await this.#clock.sleep(pollMs, signal);
-        if (this.isUp) this.#tick(this.#clock.now());
+        if (this.isUp) this.tick(this.#clock.now());
       }
     } catch {
       // The run of the simulation is over.
@@ -207,7 +207,7 @@ export class Engine {
     return worker;
   }
 
-  #tick(now: number): void {
+  protected tick(now: number): void {
     for (const run of this.runs.values()) {
       const { worker } = run;
       if (run.state === "assigned" && worker !== undefined && now - worker.beatAt > silentMs) {

@@ -9,10 +9,12 @@ import { VirtualClock } from "../../src/testing/clock.ts";
 import { mint } from "../../src/testing/engine/token.ts";
 import { seeded } from "../../src/testing/random.ts";
 import type { Run } from "./engine.ts";
-import { Engine } from "./engine.ts";
+import { DurableTasks } from "./durable-tasks.ts";
 import { Network } from "./network.ts";
 import type { Event } from "./schedule.ts";
 import { stormMs } from "./schedule.ts";
+import { SignalWaits } from "./signal-waits.ts";
+import { WholeEngine } from "./whole.ts";
 
 /** What came of one run of the simulation. */
 export interface Outcome {
@@ -47,11 +49,13 @@ export async function play(seed: number, events: readonly Event[]): Promise<Outc
 class Play {
   readonly clock = new VirtualClock(1_000_000_000_000);
   readonly #random: () => number;
-  readonly #engine: Engine;
+  readonly #engine: WholeEngine;
   readonly #network: Network;
   readonly #client: Client;
   readonly #findings: string[] = [];
   readonly #waiters: Waiter[] = [];
+  readonly #signals: SignalWaits;
+  readonly #tasks: DurableTasks;
   readonly #workMs = new Map<string, number>();
   readonly #cancelled = new Set<string>();
   readonly #over = new AbortController();
@@ -59,7 +63,8 @@ class Play {
   #tokenAwayUntil = 0;
   #vanish = false;
   #lyingSince: number | undefined;
-  #wasIn = false;
+  /** The kinds of streams that were let in. */
+  readonly #in = new Set<string>();
   /** Since when calls pass. */
   #passingSince: number | undefined;
   readonly #executing = new Set<string>();
@@ -70,7 +75,7 @@ class Play {
   constructor(seed: number) {
     const random = this.#random = seeded(seed ^ 0x5eed);
     const { clock } = this;
-    this.#engine = new Engine(clock, random);
+    this.#engine = new WholeEngine(clock, random, this.#over.signal);
     this.#network = new Network(clock, random, this.#engine);
     this.#engine.onTaken = (run) => {
       const isBack = this.#passingSince !== undefined && clock.now() - this.#passingSince > backMs &&
@@ -91,6 +96,12 @@ class Play {
       },
     }, {});
     this.#client = new RealClient(new Root(config, (authorization) => this.#network.channel(authorization)));
+    const client = this.#client;
+    const found = (what: string) => this.#found(what);
+    const { durable: model, signals } = this.#engine;
+    const wasIn = () => this.#in.has("durable-events");
+    this.#signals = new SignalWaits({ durable: client.durable, signals, found, wasIn });
+    this.#tasks = new DurableTasks({ client, model, clock, random, over: this.#over.signal, found });
   }
 
   async run(events: readonly Event[]): Promise<Outcome> {
@@ -106,7 +117,7 @@ class Play {
     await this.#until(startedAt + stormMs);
     this.#heal();
     const deadline = clock.now() + calmMs;
-    while (clock.now() < deadline && (this.#pending.length > 0 || !this.#isReady)) await clock.sleep(1000);
+    while (clock.now() < deadline && (this.#isAwaited || !this.#isReady)) await clock.sleep(1000);
     await this.#end(working, watching);
     const line = `${this.#waiters.length} waits, ${this.#engine.opens.length} opens, ` +
       `${this.#engine.workers.size} workers, ${Math.round(clock.now() - startedAt)} ms`;
@@ -115,6 +126,10 @@ class Play {
 
   get #pending(): Waiter[] {
     return this.#waiters.filter(({ aborted, settled }) => !aborted && settled === 0);
+  }
+
+  get #isAwaited(): boolean {
+    return this.#pending.length + this.#signals.pending.length + this.#tasks.pending.length > 0;
   }
 
   get #isReady(): boolean {
@@ -179,7 +194,7 @@ class Play {
     }, (error) => {
       waiter.settled++;
       // Whoever waits to be let in is told when nobody answers; whoever was in stays in.
-      const early = error instanceof StreamError && error.code === "unreachable" && !this.#wasIn;
+      const early = error instanceof StreamError && error.code === "unreachable" && !this.#in.has("results");
       const cancelled = error instanceof RunCancelledError && run.cancelled;
       if (!waiter.aborted && !early && !cancelled) this.#found(`the wait for ${run.id} threw ${error}`);
     });
@@ -194,9 +209,7 @@ class Play {
       const passes = current?.alive === true && !current.isHeld && !refusing && !silent && this.#engine.isUp &&
         !this.#engine.dropping && !this.#engine.refusing && clock.now() >= this.#tokenAwayUntil;
       this.#passingSince = passes ? this.#passingSince ?? clock.now() : undefined;
-      this.#wasIn ||= this.#client.health().streams.some(({ state, stream }) =>
-        stream === "results" && state === "live"
-      );
+      for (const { state, stream } of this.#client.health().streams) if (state === "live") this.#in.add(stream);
       const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
       this.#lyingSince = !heard && this.#isReady ? this.#lyingSince ?? clock.now() : undefined;
       if (this.#lyingSince !== undefined && clock.now() - this.#lyingSince > deafMs) {
@@ -208,6 +221,7 @@ class Play {
   #apply(event: Event): void {
     const engine = this.#engine;
     const network = this.#network;
+    const { durable, signals } = engine;
     const pick = <T>(items: readonly T[]): T | undefined => items[Math.floor(this.#random() * items.length)];
     switch (event.do) {
       case "run": {
@@ -285,6 +299,42 @@ class Play {
         if (this.#lyingSince !== undefined) this.#lyingSince += event.forMs;
         this.#passingSince = undefined;
         return this.clock.jump(event.forMs);
+      case "signal": {
+        // Of another task, or another signal of the same.
+        const taskId = this.#random() < 0.5 ? pick(this.#signals.all)?.taskId ?? engine.uuid() : engine.uuid();
+        const signalKey = `paid:${this.#signals.all.length}`;
+        this.#signals.begin(taskId, signalKey);
+        return this.#later(event.afterMs, () => signals.give(taskId, signalKey));
+      }
+      case "join signal": {
+        const wait = pick(this.#signals.all);
+        return wait && this.#signals.begin(wait.taskId, wait.signalKey);
+      }
+      case "abort signal": {
+        const wait = pick(this.#signals.pending);
+        return wait && this.#signals.abort(wait);
+      }
+      case "lose signal":
+        signals.losing++;
+        return;
+      case "double signal":
+        signals.doubling++;
+        return;
+      case "durable":
+        return this.#tasks.start(event.parts);
+      case "give up":
+        return this.#tasks.giveUp();
+      case "steal":
+        return this.#tasks.steal();
+      case "lose answer":
+        durable.losing++;
+        return;
+      case "double answer":
+        durable.doublingAnswers++;
+        return;
+      case "double completion":
+        durable.doublingCompletions++;
+        return;
     }
   }
 
@@ -304,6 +354,7 @@ class Play {
       network.silent =
         false;
     engine.losing = engine.doubling = 0;
+    engine.signals.losing = engine.durable.losing = 0;
     network.connectMs = 5;
     network.release();
   }
@@ -314,6 +365,8 @@ class Play {
     for (const { run, settled } of this.#waiters) {
       if (settled > 1) this.#found(`run ${run.id} settled ${settled} times`);
     }
+    this.#signals.end();
+    this.#tasks.end();
     if (this.#network.mostDials > 1) this.#found(`${this.#network.mostDials} connects at once`);
     const { opens } = this.#engine;
     for (let first = 0; first + opensPerMinute < opens.length; first++) {
@@ -324,6 +377,7 @@ class Play {
     }
     if (!this.#isReady) this.#found("the worker is not back");
     this.#over.abort();
+    await this.#tasks.close();
     await this.#client.close();
     await working;
     await watching;

@@ -1,3 +1,5 @@
+import type { Part } from "./durable-tasks.ts";
+
 /** What can happen, and how long it lasts where it lasts; as data, so that it can be printed, replayed and shrunk. */
 export type Event =
   | { readonly at: number; readonly do: "run"; readonly workMs: number }
@@ -10,7 +12,34 @@ export type Event =
     readonly do: "drain" | "kill" | "refuse" | "silence" | "slow connects" | "drop" | "no auth" | "slow consumer";
     readonly forMs: number;
   }
-  | { readonly at: number; readonly do: "jump"; readonly forMs: number };
+  | { readonly at: number; readonly do: "jump"; readonly forMs: number }
+  | { readonly at: number; readonly do: "signal"; readonly afterMs: number }
+  | { readonly at: number; readonly do: "durable"; readonly parts: readonly Part[] }
+  | { readonly at: number; readonly do: DurableFault };
+
+/** What befalls durable tasks and those who wait for their signals. */
+export type DurableFault =
+  | "join signal"
+  | "abort signal"
+  | "lose signal"
+  | "double signal"
+  | "give up"
+  | "steal"
+  | "lose answer"
+  | "double answer"
+  | "double completion";
+
+const durableFaults: readonly DurableFault[] = [
+  "join signal",
+  "abort signal",
+  "lose signal",
+  "double signal",
+  "give up",
+  "steal",
+  "lose answer",
+  "double answer",
+  "double completion",
+];
 
 /** Until when nothing happens, so that the client is let in: what meets it before is for other tests. */
 const quietMs = 2000;
@@ -28,7 +57,28 @@ export function schedule(random: () => number): Event[] {
   for (let left = 4 + below(10); left > 0; left--) {
     events.push(fault(quietMs + below(stormMs - quietMs), below(24), random, length));
   }
+  for (let left = 1 + below(4); left > 0; left--) {
+    events.push({ at: below(stormMs), do: "signal", afterMs: below(random() < 0.2 ? 60_000 : 6000) });
+  }
+  for (let left = below(4); left > 0; left--) {
+    events.push({ at: below(stormMs), do: "durable", parts: parts(random) });
+  }
+  for (let left = below(6); left > 0; left--) {
+    events.push({ at: quietMs + below(stormMs - quietMs), do: durableFaults[below(durableFaults.length)]! });
+  }
   return events.sort((a, b) => a.at - b.at);
+}
+
+/** What a durable task does; at the end it waits, so that what it did before is known. */
+function parts(random: () => number): Part[] {
+  const below = (most: number) => Math.floor(random() * most);
+  const times = () => Array.from({ length: 1 + below(3) }, () => below(random() < 0.4 ? 50 : 15_000));
+  const parts = Array.from({ length: 1 + below(4) }, (): Part => {
+    const kind = below(5);
+    if (kind === 0) return { memo: random() < 0.5 ? "value" : "function" };
+    return kind === 1 ? { children: times() } : { waits: times() };
+  });
+  return [...parts, { waits: times() }];
 }
 
 function fault(at: number, kind: number, random: () => number, length: (most: number) => number): Event {

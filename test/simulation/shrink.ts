@@ -2,7 +2,7 @@ import type { Event } from "./schedule.ts";
 
 /**
  * The smallest schedule found that still fails: events are left out as long as it does, large parts first, then what
- * lasts is shortened.
+ * lasts is shortened, and what durable tasks do.
  */
 export async function shrink(
   events: readonly Event[],
@@ -23,6 +23,15 @@ export async function shrink(
       const shorter = smallest.with(index, { ...event, forMs: Math.floor(event.forMs / 2) });
       if (!await fails(shorter)) break;
       smallest = shorter;
+    }
+  }
+  for (let index = 0; index < smallest.length; index++) {
+    for (let part = 0;;) {
+      const event = smallest[index];
+      if (event?.do !== "durable" || part >= event.parts.length) break;
+      const shorter = smallest.with(index, { ...event, parts: event.parts.toSpliced(part, 1) });
+      if (await fails(shorter)) smallest = shorter;
+      else part++;
     }
   }
   return smallest;
