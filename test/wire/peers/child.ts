@@ -1,5 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { spawn } from "node:child_process";
+import process from "node:process";
 import { until } from "../server.ts";
 
 /** A program that runs for a test, in the foreground, until the test ends it. */
@@ -55,7 +56,8 @@ export function start(program: string, args: readonly string[]): Child {
       return state.ended;
     },
     tell: (line) => void child.stdin.write(`${line}\n`),
-    signal: (name) => void child.kill(name),
+    // Deno's own kill() closes the standard input, too.
+    signal: (name) => void (child.pid !== undefined && !state.ended && process.kill(child.pid, name)),
     async end() {
       child.stdin.end();
       const kill = setTimeout(() => child.kill("SIGKILL"), patienceMs);
@@ -65,13 +67,12 @@ export function start(program: string, args: readonly string[]): Child {
   };
 }
 
-/**
- * Starts a program that does not mind its standard input under a shell that does: it ends the program when its own
- * standard input does.
- */
+/** Asks its own process to end as soon as its standard input does, and becomes another program in that process. */
+const bound = 'exec 3<&0; { read -r _ <&3; kill -TERM $$; } >/dev/null 2>&1 & exec "$@" 3<&- </dev/null';
+
+/** Starts a program that does not mind its standard input, and is ended with it all the same. */
 export function startBound(program: string, args: readonly string[]): Child {
-  const watch = 'trap "" HUP; "$@" </dev/null & read -r _; kill -KILL $! 2>/dev/null; wait $!';
-  return start("sh", ["-c", watch, "sh", program, ...args]);
+  return start("sh", ["-c", bound, "sh", program, ...args]);
 }
 
 /** Waits for a line that fits, and returns what the pattern caught, or the line. */

@@ -1,0 +1,4 @@
+import { behind } from "./behind.ts";
+import { haproxy } from "./proxies.ts";
+
+behind(haproxy);

@@ -1,0 +1,4 @@
+import { behind } from "./behind.ts";
+import { nginx } from "./proxies.ts";
+
+behind(nginx);
