@@ -20,12 +20,15 @@ export interface Child {
   end(): Promise<void>;
 }
 
+/** Where servers are installed that not everybody is expected to start. */
+export const path: string = [process.env["PATH"], "/usr/local/sbin", "/usr/sbin"].join(":");
+
 /** How long a program that was asked to end may take, in milliseconds. */
 const patienceMs = 500;
 
 /** Starts a program that ends by itself when its standard input does, as it does when this process dies. */
 export function start(program: string, args: readonly string[]): Child {
-  const child = spawn(program, args);
+  const child = spawn(program, args, { env: { ...process.env, PATH: path } });
   const said: string[] = [];
   const state = { ended: false, complaints: "" };
   const gone = new Promise<void>((resolve) => {

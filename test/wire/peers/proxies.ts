@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { pause, until } from "../server.ts";
 import type { Child } from "./child.ts";
-import { startBound } from "./child.ts";
+import { path, startBound } from "./child.ts";
 
 /** How a proxy is to behave. */
 export interface ProxyOptions {
@@ -43,7 +43,8 @@ interface Plan extends Required<ProxyOptions> {
 }
 
 function lackOf(program: string, flag: string): string | undefined {
-  return spawnSync(program, [flag], { stdio: "ignore" }).status === 0 ? undefined : `there is no ${program}`;
+  const { status } = spawnSync(program, [flag], { env: { ...process.env, PATH: path }, stdio: "ignore" });
+  return status === 0 ? undefined : `there is no ${program}`;
 }
 
 /** nginx 1.22 and later. */
