@@ -3,7 +3,7 @@ import { Code } from "@connectrpc/connect";
 import type { Message } from "../../src/listeners/durable-request.ts";
 import { Request } from "../../src/listeners/durable-request.ts";
 import { Sender } from "../../src/listeners/durable-sender.ts";
-import { DurableError } from "../../src/mod.ts";
+import { DurableError, RunFailedError } from "../../src/mod.ts";
 import { VirtualClock } from "../../src/testing/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
@@ -11,6 +11,7 @@ import { Fate } from "../rig.ts";
 import { watched } from "../watched.ts";
 import {
   code,
+  completed,
   evicted,
   evictionAck,
   failed,
@@ -218,6 +219,37 @@ test("a request that the stream has not taken when it ends goes out on the next,
   const next = sender.open(new AbortController().signal);
   const sends = [await next.next(), await next.next()].map(({ value }) => value);
   assert.equal(sent({ sent: sends as object[] }), ["registerWorker", "waitFor"]);
+});
+
+test("a child that failed without a word has failed: the engine says so of one that was cancelled", async () => {
+  const { rig, tasks } = await session();
+  const triggering = new Fate(tasks.triggerRuns(task, [{ task: "child" }]));
+  await rig.pass(500);
+  rig.remote.wire(method).say(runsAck([1]));
+  await rig.pass(0);
+  const [run] = triggering.value ?? [];
+  const result = new Fate(run?.result() ?? Promise.resolve("no run"));
+
+  rig.remote.wire(method).say(failed(1, ""));
+  await rig.pass(0);
+
+  assert.instance(result.error, RunFailedError);
+  await rig.done();
+});
+
+test("the first that is told of a step stays, also for whoever asks again", async () => {
+  const { rig, tasks } = await session();
+  const triggering = new Fate(tasks.triggerRuns(task, [{ task: "child" }]));
+  await rig.pass(500);
+  rig.remote.wire(method).say(runsAck([1]), completed(1, "1"));
+  await rig.pass(0);
+  const [run] = triggering.value ?? [];
+
+  rig.remote.wire(method).say(completed(1, "2"), failed(1, "no"));
+  await rig.pass(0);
+
+  assert.equal([await run?.result(), await run?.result()], [1, 1]);
+  await rig.done();
 });
 
 test.run();
