@@ -20,7 +20,7 @@ interface Worker {
 
 export interface Run {
   readonly id: string;
-  state: "queued" | "assigned" | "done";
+  state: "queued" | "assigned" | "talking" | "done";
   attempt: number;
   worker: Worker | undefined;
   output: string;
@@ -35,12 +35,14 @@ export class ServerStream {
   /** Ids subscribed to and not reported yet. */
   readonly ids = new Set<string>();
   worker: Worker | undefined;
+  readonly openedAt: number;
   open = true;
   readonly #engine: Engine;
   readonly #send: (item: Item) => void;
 
-  constructor(engine: Engine, method: string, wire: Wire, send: (item: Item) => void) {
+  constructor(engine: Engine, method: string, openedAt: number, wire: Wire, send: (item: Item) => void) {
     this.method = method;
+    this.openedAt = openedAt;
     this.wire = wire;
     this.#engine = engine;
     this.#send = send;
@@ -157,9 +159,9 @@ export class Engine {
   }
 
   open(method: string, token: string, wire: Wire, send: (item: Item) => void): ServerStream {
-    const stream = new ServerStream(this, method, wire, send);
+    const stream = new ServerStream(this, method, this.#clock.now(), wire, send);
     this.streams.add(stream);
-    this.opens.push({ at: this.#clock.now(), method });
+    this.opens.push({ at: stream.openedAt, method });
     try {
       this.#admit(token);
       if (!this.isUp || this.dropping) stream.finish();

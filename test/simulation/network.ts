@@ -14,6 +14,9 @@ import type { Engine } from "./engine.ts";
 /** How the client's ping finds a dead peer, in milliseconds: somewhere between these. */
 const pingMs = { least: 5000, most: 15_000 };
 
+/** From when a stream that was told nothing counts as let in, and the next may connect, in milliseconds. */
+const letInMs = 250;
+
 /** How long the engine takes to notice a client that is gone without a word, in milliseconds. */
 const engineNoticesMs = 50_000;
 
@@ -68,6 +71,10 @@ export class Network {
   /** Dials under way, now and at the most. */
   dials = 0;
   mostDials = 0;
+  /** The most streams that were connecting at a time, and which. */
+  connecting: readonly string[] = [];
+  /** Streams that have proven nothing yet, and when they were begun. */
+  readonly #unproven = new Map<object, { readonly method: string; readonly at: number }>();
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #engine: Engine;
@@ -215,6 +222,10 @@ export class Network {
       return answer;
     });
     if ("error" in message) throw message.error;
+    // An accepted beat proves the stream that it is for.
+    if (method.name === "Heartbeat") {
+      for (const [one, { method }] of this.#unproven) if (method === "ListenV2") this.#unproven.delete(one);
+    }
     const response = create(method.output, message.value as never);
     const { parent: service } = method;
     return {
@@ -233,8 +244,9 @@ export class Network {
     input: AsyncIterable<unknown>,
     token: string,
   ): Promise<StreamResponse> {
-    const wire = await this.ready(signal, 5000);
     const down = new Down();
+    this.#connects(down, method.name, signal);
+    const wire = await this.ready(signal, 5000);
     const life = linked(signal);
     const lost = (error: ConnectError) => down.put({ error });
     const ended = () => stream.end();
@@ -256,11 +268,23 @@ export class Network {
     void this.#send(wire, input, stream);
     // Headers come with the first message, or are the whole answer.
     const first = await down.next();
+    this.#unproven.delete(down);
     if (first.done === true && first.error !== undefined) throw first.error;
     const header = new Headers(first.done === true ? { "grpc-status": "0" } : {});
     const messages = down.from(first, (value) => create(method.output, value as never));
     const { parent: service } = method;
     return { stream: true, service, method, header, trailer: new Headers(), message: messages } as never; // As above.
+  }
+
+  /** Notes that a stream connects, beside those that still do. */
+  #connects(down: Down, method: string, signal: AbortSignal): void {
+    const at = this.#clock.now();
+    for (const [one, { at: since }] of this.#unproven) if (at - since >= letInMs) this.#unproven.delete(one);
+    this.#unproven.set(down, { method, at });
+    onAbort(signal, () => this.#unproven.delete(down));
+    if (this.#unproven.size > this.connecting.length) {
+      this.connecting = Array.from(this.#unproven.values(), (one) => one.method);
+    }
   }
 
   /** Hands the engine what the client's request side yields, while the wire lasts. */

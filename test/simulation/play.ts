@@ -1,3 +1,4 @@
+import type { StreamKind } from "../../src/board.ts";
 import type { Client } from "../../src/client.ts";
 import { Client as RealClient } from "../../src/client.ts";
 import { resolveConfig } from "../../src/config.ts";
@@ -8,6 +9,7 @@ import { StreamError } from "../../src/streams/errors.ts";
 import { VirtualClock } from "../../src/testing/clock.ts";
 import { mint } from "../../src/testing/engine/token.ts";
 import { seeded } from "../../src/testing/random.ts";
+import { Conversation } from "./conversation.ts";
 import type { Run } from "./engine.ts";
 import { DurableTasks } from "./durable-tasks.ts";
 import { Network } from "./network.ts";
@@ -30,14 +32,26 @@ const calmMs = 240_000;
 const backMs = 25_000;
 /** How long a worker may be deaf and not say so, in milliseconds. */
 const deafMs = 20_000;
-/** How often in any minute two streams may be opened, however they are treated. */
+/** How long it may take until the engine knows who waits on a stream, in milliseconds. */
+const askedMs = 2000;
+/** How often in any minute streams may be opened, however many there are and however they are treated. */
 const opensPerMinute = 45;
 
 interface Waiter {
   readonly run: Run;
   readonly controller: AbortController;
+  readonly begunAt: number;
   settled: number;
   aborted: boolean;
+}
+
+interface Talk {
+  readonly conversation: Conversation;
+  readonly listening: Promise<void>;
+  /** From when the client promises that nothing is lost without a gap. */
+  since: number;
+  /** Whether it may be told that nobody answers. */
+  readonly mayFail: boolean;
 }
 
 /** Plays one schedule against the real client, on virtual time. */
@@ -56,6 +70,7 @@ class Play {
   readonly #waiters: Waiter[] = [];
   readonly #signals: SignalWaits;
   readonly #tasks: DurableTasks;
+  readonly #talks: Talk[] = [];
   readonly #workMs = new Map<string, number>();
   readonly #cancelled = new Set<string>();
   readonly #over = new AbortController();
@@ -64,11 +79,13 @@ class Play {
   #vanish = false;
   #lyingSince: number | undefined;
   /** The kinds of streams that were let in. */
-  readonly #in = new Set<string>();
+  readonly #in = new Set<StreamKind>();
   /** Since when calls pass. */
   #passingSince: number | undefined;
   readonly #executing = new Set<string>();
   readonly #abandoned = new Set<string>();
+  /** When the machine last woke up. */
+  #asleepAt = -Infinity;
   /** When beats were last held up: one that comes late makes the engine wait longer than the client can know. */
   #heldAt = -Infinity;
 
@@ -100,7 +117,7 @@ class Play {
     const found = (what: string) => this.#found(what);
     const { durable: model, signals } = this.#engine;
     const wasIn = () => this.#in.has("durable-events");
-    this.#signals = new SignalWaits({ durable: client.durable, signals, found, wasIn });
+    this.#signals = new SignalWaits({ clock, durable: client.durable, signals, found, wasIn });
     this.#tasks = new DurableTasks({ client, model, clock, random, over: this.#over.signal, found });
   }
 
@@ -129,7 +146,8 @@ class Play {
   }
 
   get #isAwaited(): boolean {
-    return this.#pending.length + this.#signals.pending.length + this.#tasks.pending.length > 0;
+    return this.#pending.length + this.#signals.pending.length + this.#tasks.pending.length > 0 ||
+      this.#talks.some(({ conversation }) => !conversation.ended);
   }
 
   get #isReady(): boolean {
@@ -185,7 +203,8 @@ class Play {
   }
 
   #wait(run: Run): void {
-    const waiter: Waiter = { run, controller: new AbortController(), settled: 0, aborted: false };
+    const controller = new AbortController();
+    const waiter: Waiter = { run, controller, begunAt: this.clock.now(), settled: 0, aborted: false };
     this.#waiters.push(waiter);
     this.#client.runs.result(run.id, { signal: waiter.controller.signal }).then((outputs) => {
       waiter.settled++;
@@ -200,6 +219,15 @@ class Play {
     });
   }
 
+  #talk({ forMs, isNumbered, reader }: Event & { readonly do: "talk" }): void {
+    const { clock } = this;
+    const options = { engine: this.#engine, client: this.#client, clock, random: this.#random };
+    const conversation = new Conversation(options, reader, isNumbered);
+    const mayFail = !this.#in.has("events");
+    this.#talks.push({ conversation, listening: conversation.listen(), since: Infinity, mayFail });
+    void conversation.talk(forMs);
+  }
+
   /** Once a second: the worker that is deaf says so, and nobody storms the engine. */
   async #watch(): Promise<void> {
     const { clock } = this;
@@ -209,11 +237,37 @@ class Play {
       const passes = current?.alive === true && !current.isHeld && !refusing && !silent && this.#engine.isUp &&
         !this.#engine.dropping && !this.#engine.refusing && clock.now() >= this.#tokenAwayUntil;
       this.#passingSince = passes ? this.#passingSince ?? clock.now() : undefined;
-      for (const { state, stream } of this.#client.health().streams) if (state === "live") this.#in.add(stream);
+      for (const { id, state, stream } of this.#client.health().streams) {
+        if (state !== "live") continue;
+        this.#in.add(stream);
+        const talk = this.#talks.find(({ conversation }) => conversation.run.id === id);
+        if (talk !== undefined) talk.since = Math.min(talk.since, clock.now());
+      }
+      this.#checkAsked();
       const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
       this.#lyingSince = !heard && this.#isReady ? this.#lyingSince ?? clock.now() : undefined;
       if (this.#lyingSince !== undefined && clock.now() - this.#lyingSince > deafMs) {
         this.#found(`deaf for ${clock.now() - this.#lyingSince} ms, and healthy`);
+      }
+    }
+  }
+
+  /** Whoever waits is on the current stream. */
+  #checkAsked(): void {
+    const { signals, streams } = this.#engine;
+    const before = this.clock.now() - askedMs;
+    for (const stream of streams) {
+      if (stream.openedAt > before || this.#asleepAt > before || !stream.wire.alive || stream.wire.isHeld) continue;
+      const miss = (what: string) =>
+        this.#found(`${what} is not on the stream that is ${before - stream.openedAt} old`);
+      if (stream.method === "SubscribeToWorkflowRuns") {
+        for (const { begunAt, run } of this.#pending) {
+          if (begunAt < before && run.state !== "done" && !stream.ids.has(run.id)) miss(`the wait for ${run.id}`);
+        }
+      } else if (stream.method === "ListenForDurableEvent") {
+        for (const { begunAt, signalKey, taskId } of this.#signals.pending) {
+          if (begunAt < before && !signals.isAsked(stream, taskId, signalKey)) miss(`the wait for ${signalKey}`);
+        }
       }
     }
   }
@@ -298,7 +352,10 @@ class Play {
         // Whoever does not run cannot say that it is deaf.
         if (this.#lyingSince !== undefined) this.#lyingSince += event.forMs;
         this.#passingSince = undefined;
+        this.#asleepAt = this.clock.now() + event.forMs;
         return this.clock.jump(event.forMs);
+      case "talk":
+        return this.#talk(event);
       case "signal": {
         // Of another task, or another signal of the same.
         const taskId = this.#random() < 0.5 ? pick(this.#signals.all)?.taskId ?? engine.uuid() : engine.uuid();
@@ -365,9 +422,13 @@ class Play {
     for (const { run, settled } of this.#waiters) {
       if (settled > 1) this.#found(`run ${run.id} settled ${settled} times`);
     }
+    for (const { conversation, mayFail, since } of this.#talks) {
+      if (!(mayFail && conversation.isLeftOut)) this.#findings.push(...conversation.check(since));
+    }
     this.#signals.end();
     this.#tasks.end();
     if (this.#network.mostDials > 1) this.#found(`${this.#network.mostDials} connects at once`);
+    if (this.#network.connecting.length > 1) this.#found(`${this.#network.connecting.join(", ")} connect at once`);
     const { opens } = this.#engine;
     for (let first = 0; first + opensPerMinute < opens.length; first++) {
       if (opens[first + opensPerMinute]!.at - opens[first]!.at < 60_000) {
@@ -379,6 +440,7 @@ class Play {
     this.#over.abort();
     await this.#tasks.close();
     await this.#client.close();
+    for (const { listening } of this.#talks) await listening;
     await working;
     await watching;
     await clock.sleep(100_000);

@@ -1,3 +1,4 @@
+import type { Reader } from "./conversation.ts";
 import type { Part } from "./durable-tasks.ts";
 
 /** What can happen, and how long it lasts where it lasts; as data, so that it can be printed, replayed and shrunk. */
@@ -15,7 +16,14 @@ export type Event =
   | { readonly at: number; readonly do: "jump"; readonly forMs: number }
   | { readonly at: number; readonly do: "signal"; readonly afterMs: number }
   | { readonly at: number; readonly do: "durable"; readonly parts: readonly Part[] }
-  | { readonly at: number; readonly do: DurableFault };
+  | { readonly at: number; readonly do: DurableFault }
+  | {
+    readonly at: number;
+    readonly do: "talk";
+    readonly reader: Reader;
+    readonly isNumbered: boolean;
+    readonly forMs: number;
+  };
 
 /** What befalls durable tasks and those who wait for their signals. */
 export type DurableFault =
@@ -61,10 +69,17 @@ export function schedule(random: () => number): Event[] {
     events.push({ at: below(stormMs), do: "signal", afterMs: below(random() < 0.2 ? 60_000 : 6000) });
   }
   for (let left = below(4); left > 0; left--) {
-    events.push({ at: below(stormMs), do: "durable", parts: parts(random) });
+    const at = below(stormMs);
+    events.push({ at, do: "durable", parts: parts(random) });
+    // What loses the stream while the task is at it.
+    if (random() < 0.5) events.push(fault(Math.max(quietMs, at + below(15_000)), below(6), random, length));
   }
   for (let left = below(6); left > 0; left--) {
     events.push({ at: quietMs + below(stormMs - quietMs), do: durableFaults[below(durableFaults.length)]! });
+  }
+  if (random() < 0.3) {
+    const reader = (["quick", "slow", "chunks"] as const)[below(3)]!;
+    events.push({ at: below(stormMs), do: "talk", reader, isNumbered: random() < 0.7, forMs: length(60_000) });
   }
   return events.sort((a, b) => a.at - b.at);
 }

@@ -1,4 +1,5 @@
 import type { Durable } from "../../src/durable.ts";
+import type { Clock } from "../../src/streams/clock.ts";
 import { StreamError } from "../../src/streams/errors.ts";
 import type { Signals } from "./signals.ts";
 
@@ -6,12 +7,14 @@ interface Wait {
   readonly taskId: string;
   readonly signalKey: string;
   readonly controller: AbortController;
+  readonly begunAt: number;
   settled: number;
   aborted: boolean;
 }
 
 /** What the waits need of the simulation. */
 export interface SignalWaitsOptions {
+  readonly clock: Clock;
   readonly durable: Durable;
   readonly signals: Signals;
   readonly found: (what: string) => void;
@@ -37,8 +40,9 @@ export class SignalWaits {
   }
 
   begin(taskId: string, signalKey: string): void {
-    const { durable, found, signals, wasIn } = this.#options;
-    const wait: Wait = { taskId, signalKey, controller: new AbortController(), settled: 0, aborted: false };
+    const { clock, durable, found, signals, wasIn } = this.#options;
+    const controller = new AbortController();
+    const wait: Wait = { taskId, signalKey, controller, begunAt: clock.now(), settled: 0, aborted: false };
     const name = `the wait for signal ${signalKey} of ${taskId}`;
     this.#waits.push(wait);
     durable.event(taskId, signalKey, { signal: wait.controller.signal }).then((event) => {

@@ -22,6 +22,12 @@ export class Signals {
     return this.#given.has(nameOf({ taskId, signalKey }));
   }
 
+  /** Whether the stream asks for it, or need not. */
+  isAsked(stream: ServerStream, taskId: string, signalKey: string): boolean {
+    const name = nameOf({ taskId, signalKey });
+    return this.#given.has(name) || this.#asked.get(stream)?.has(name) === true;
+  }
+
   take(stream: ServerStream, request: ListenForDurableEventRequest): void {
     const asked = this.#asked.get(stream) ?? new Map<string, ListenForDurableEventRequest>();
     this.#asked.set(stream, asked.set(nameOf(request), request));
