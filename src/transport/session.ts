@@ -1,11 +1,12 @@
-import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from "node:http2";
+import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { StreamError } from "../streams/errors.ts";
 import type { Connection } from "../streams/gate.ts";
 import type { Dialed } from "./dial.ts";
 import type { Peer, Rhythm } from "./ping.ts";
 import { keepAlive } from "./ping.ts";
-import { watch } from "./stream.ts";
+import { callers, unreachable } from "./failure.ts";
 
 /** What a session tells its owner. */
 export interface SessionEvents {
@@ -28,6 +29,7 @@ export class Session implements Connection, Peer {
   #calmed = false;
   #open = 0;
   #reads = 0;
+  #why: unknown;
 
   constructor(dialed: Dialed, rhythm: Rhythm, events: SessionEvents) {
     const { http2, socket } = this.#dialed = dialed;
@@ -85,13 +87,22 @@ export class Session implements Connection, Peer {
     });
   }
 
-  /** Opens a stream. @throws what node:http2 throws on a session that just went away */
-  request(headers: OutgoingHttpHeaders, options: Omit<ClientSessionRequestOptions, "signal">): ClientHttp2Stream {
-    const { authority, http2, socket } = this.#dialed;
-    const stream = http2.request({ ":authority": authority, ...headers }, options);
+  /** What a call ended with that ended with the session, if the session has; `told` is what its own stream said. */
+  loss(told: unknown): Error | undefined {
+    const { http2, socket } = this.#dialed;
+    if (!http2.destroyed && !socket.destroyed) return undefined;
+    if (this.#why instanceof ConnectError || this.#why instanceof StreamError) return this.#why;
+    return new ConnectError("The connection was lost", Code.Unavailable, undefined, undefined, this.#why ?? told);
+  }
+
+  /** Opens a stream. @throws ConnectError Unavailable, never sent, on a session that just went away */
+  request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
+    const { authority, socket } = this.#dialed;
+    const stream = this.#request({ ...headers, ":authority": authority });
     if (this.#open++ === 0) socket.ref();
     const { received } = this;
-    watch(stream, (code) => {
+    stream.once("close", () => {
+      const code = stream.rstCode;
       if (--this.#open === 0) {
         socket.unref();
         this.#leave();
@@ -113,12 +124,28 @@ export class Session implements Connection, Peer {
   /** Ends all its streams, with this error; resolves when its socket is closed. Idempotent. */
   end(error?: Error): Promise<void> {
     this.#left = true;
+    this.#why ??= error;
     // Not now: Deno crashes when a session is destroyed in the middle of what the session itself called.
     setImmediate(() => {
       this.#dialed.http2.destroy(error);
       this.#end();
     });
     return this.#over;
+  }
+
+  #request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
+    const { http2 } = this.#dialed;
+    try {
+      return http2.request(headers);
+    } catch (error) {
+      if (!this.alive) throw unreachable(error);
+      // A session numbers a thousand million streams, and then no more.
+      if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_HTTP2_OUT_OF_STREAMS") {
+        throw callers(error);
+      }
+      this.retire();
+      throw unreachable(error);
+    }
   }
 
   #leave(): void {

@@ -1,10 +1,8 @@
-import type { ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from "node:http2";
 import type { Clock } from "../streams/clock.ts";
 import { StreamError } from "../streams/errors.ts";
 import { linked, onAbort } from "../streams/signal.ts";
 import { SingleFlight } from "../streams/singleflight.ts";
 import type { Dialer } from "./dialer.ts";
-import { unreachable } from "./failure.ts";
 import { Session } from "./session.ts";
 
 /** How sessions are made and kept, with every default in its place. */
@@ -24,13 +22,10 @@ const longestIntervalMs = 600_000;
  * do, and left to finish what it has when it has to go.
  */
 export class Sessions {
-  /** Connect sends requests only to the place it was told; where that is, is asked at every dial. */
-  readonly authority = "http://channel.invalid";
   readonly #options: SessionsOptions;
   readonly #dials = new SingleFlight<"dial", Session>();
   readonly #life = new AbortController();
   readonly #sessions = new Set<Session>();
-  readonly #byStream = new WeakMap<ClientHttp2Stream, Session>();
   readonly #waiting = new Set<(session: Session) => void>();
   #current: Session | undefined;
   #intervalMs: number;
@@ -85,30 +80,6 @@ export class Sessions {
         });
       }
     });
-  }
-
-  /** Opens a stream for Connect. */
-  async request(
-    method: string,
-    path: string,
-    headers: OutgoingHttpHeaders,
-    options: Omit<ClientSessionRequestOptions, "signal">,
-  ): Promise<ClientHttp2Stream> {
-    /* c8 ignore next 2 -- our interceptor has dialed: only a session that dies in this very tick dials here, or throws. */
-    const session = this.connection ?? await this.ready(this.#life.signal, this.#options.connectTimeoutMs);
-    try {
-      const stream = session.request({ ...headers, ":method": method, ":path": path }, options);
-      this.#byStream.set(stream, session);
-      return stream;
-    } catch (error) {
-      if (!session.alive) throw unreachable(error);
-      throw error;
-    }
-  }
-
-  /** Connect read from a stream: its peer lives. */
-  notifyResponseByteRead(stream: ClientHttp2Stream): void {
-    this.#byStream.get(stream)?.read();
   }
 
   /** Ends every stream, and resolves when no socket is left. Idempotent. */

@@ -1,12 +1,12 @@
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
 import { positive } from "../streams/check.ts";
 import type { Clock } from "../streams/clock.ts";
 import { systemClock } from "../streams/clock.ts";
-import { StreamError } from "../streams/errors.ts";
 import type { Connection, Ready } from "../streams/gate.ts";
 import type { Address, TlsMaterial } from "./address.ts";
 import { Dialer } from "./dialer.ts";
+import { Grpc } from "./grpc.ts";
+import { gzip } from "./gzip.ts";
 import { Sessions } from "./sessions.ts";
 
 export type { Address, TlsMaterial } from "./address.ts";
@@ -63,41 +63,26 @@ export function openChannel(options: ChannelOptions): Channel {
 
   const dialer = new Dialer({ address, clock, tls, windowBytes });
   const sessions = new Sessions({ clock, connectTimeoutMs, dialer, pingIntervalMs, pingTimeoutMs });
-  // Connect asks for a stream without a signal; here a caller that leaves during the dial sends nothing.
-  const dialed: Interceptor = (next) => async (request) => {
-    if (sessions.connection === undefined) await sessions.ready(request.signal, connectTimeoutMs);
-    return await next(request);
-  };
-  const grpc = createGrpcTransport({
-    baseUrl: sessions.authority,
-    interceptors: [...interceptors, dialed],
+  const transport = new Grpc(sessions, {
+    acceptCompression: [gzip],
+    baseUrl: "http://channel.invalid", // Where it leads is asked at every dial.
+    binaryOptions: undefined,
+    clock,
+    compressMinBytes: 1024,
+    connectTimeoutMs,
+    defaultTimeoutMs: undefined,
+    interceptors,
     readMaxBytes: maxReceiveBytes,
-    sessionManager: sessions,
+    sendCompression: undefined,
     writeMaxBytes: maxSendBytes,
   });
   return {
-    transport: untilClosed(grpc, sessions),
+    transport,
     ready: sessions.ready,
     up: (signal) => sessions.up(signal),
     get connection() {
       return sessions.connection;
     },
     close: () => sessions.close(),
-  };
-}
-
-/** Connect wraps what it does not know: whoever calls a closed channel shall see that it is closed. */
-function untilClosed(inner: Transport, sessions: Sessions): Transport {
-  const call = async <R>(run: () => Promise<R>): Promise<R> => {
-    sessions.assertOpen();
-    try {
-      return await run();
-    } catch (error) {
-      throw error instanceof Error && error.cause instanceof StreamError ? error.cause : error;
-    }
-  };
-  return {
-    unary: (...args) => call(() => inner.unary(...args)),
-    stream: (...args) => call(() => inner.stream(...args)),
   };
 }

@@ -1,4 +1,4 @@
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import { ConnectError } from "@connectrpc/connect";
 import * as fc from "fast-check";
 import { judge, originOf } from "../../src/streams/verdict.ts";
@@ -127,18 +127,14 @@ test("a peer that sends a frame too large loses its connection, and no other cal
 });
 
 test("a message that would unpack to 64 MiB is refused before it does", { limitMs: 10_000 }, async () => {
-  const zeros = new Uint8Array(2 ** 26);
-  const quick = { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } };
-  const bombs = { br: brotliCompressSync(zeros, quick), gzip: gzipSync(zeros, { level: 1 }) };
-  for (const [encoding, bomb] of Object.entries(bombs)) {
-    const head = { ...honest.head, "grpc-encoding": encoding };
-    const body = pieces(envelope(bomb, bomb.length, 1));
-    await against((connection, id) => act(connection, id, { ...honest, head, body }), async ({ client }) => {
-      const { error } = await ended(client.heartbeat({ workerId: "w" }));
+  const bomb = gzipSync(new Uint8Array(2 ** 26), { level: 1 });
+  const head = { ...honest.head, "grpc-encoding": "gzip" };
+  const body = pieces(envelope(bomb, bomb.length, 1));
+  await against((connection, id) => act(connection, id, { ...honest, head, body }), async ({ client }) => {
+    const { error } = await ended(client.heartbeat({ workerId: "w" }));
 
-      assert.match(String(error), /resource_exhausted/);
-    });
-  }
+    assert.match(String(error), /resource_exhausted/);
+  });
 });
 
 test("a message that announces more than it may have is refused before it comes", async () => {

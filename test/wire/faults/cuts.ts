@@ -24,11 +24,19 @@ export const blows: Readonly<Record<string, FrameCall>> = {
   ),
 };
 
-/** Connect's codes, where the session does not change them and no runtime does. */
-function codeOf(name: string, moment: Moment): string | undefined {
-  if (name === "rststream:8") return "Canceled";
+/** What gRPC makes of a reset. */
+const resets: Readonly<Record<string, string>> = {
+  "rststream:7": "Unavailable",
+  "rststream:8": "Canceled",
+  "rststream:11": "ResourceExhausted",
+  "rststream:12": "PermissionDenied",
+  "rststream:13": "PermissionDenied",
+};
+
+/** A connection that is lost is Unavailable, however it was lost. */
+function codeOf(name: string, moment: Moment): string {
   if (name === "rststream:0" && moment === "pre") return "Unavailable";
-  return name.startsWith("rststream") || name === "goaway_calm" ? "Internal" : undefined;
+  return name.startsWith("rststream") ? resets[name] ?? "Internal" : "Unavailable";
 }
 
 function destroyed(code?: number): Handler {
@@ -52,7 +60,7 @@ export const cuts: readonly Row[] = (["mid", "pre"] as const).flatMap((moment): 
     ...Object.entries(blows).map(([name, act]) => {
       const code = codeOf(name, moment);
       const guard = name === "rststream:0" && moment === "pre" ? { guard: "unanswered" } as const : {};
-      return struck(name, () => framed(act, moment), { ...(code !== undefined && { code }), ...guard });
+      return struck(name, () => framed(act, moment), { code, ...guard });
     }),
     struck("goaway_finish", () => framed(finish, moment), { code: "OK", origin: "engine" }),
     struck("sess_destroy", () => served(destroyed(), moment)),
