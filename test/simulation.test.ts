@@ -86,6 +86,14 @@ const kept: readonly (readonly [found: string, seed: number, events: readonly Ev
     { at: 52_413, do: "jump", forMs: 29_957 },
     { at: 53_456, do: "hold", up: false, down: true, forMs: 14_644 },
   ]],
+  ["a start that overtook the answer to the first beat after a silence is kept from the loop", 37_505, [
+    { at: 75_815, do: "goaway" },
+    { at: 105_699, do: "jump", forMs: 27_437 },
+    { at: 111_714, do: "hold", up: false, down: true, forMs: 3105 },
+    { at: 127_498, do: "run", workMs: 246 },
+    { at: 128_308, do: "slow consumer", forMs: 1006 },
+    { at: 135_592, do: "run", workMs: 71_330 },
+  ]],
 ];
 
 for (const [found, seed, events] of kept) {

@@ -20,10 +20,13 @@ const marginMs = 2000;
 interface Running {
   readonly runId: string;
   readonly attempt: number;
+  readonly cameAt: number;
   /** Whether the loop has got it. */
   begun: boolean;
   /** Whether it is left to the engine, which hands it out again: then the loop never gets it. */
   givenBack: boolean;
+  /** Whether the engine may have taken it: then its slot may be that of the next attempt, and is not released. */
+  doubtful: boolean;
   /** Whether the engine no longer counts it as any worker's: nobody takes it away, and nobody cancels it. */
   released: boolean;
 }
@@ -45,9 +48,13 @@ export class Work {
     this.#root = root;
   }
 
-  /** The engine has accepted a heartbeat: what runs is ours, unless the one before is too long ago. */
+  /**
+   * The engine has accepted a heartbeat. If the one before is too long ago, what came until this one was begun may have
+   * been taken. Or not: then it is still this worker's, so the loop gets it all the same. What came since was handed out
+   * for this beat, and overtook the answer.
+   */
   beaten(begunAt: number): void {
-    if (this.#silentMs >= takenMs) this.#forget();
+    if (this.#silentMs >= takenMs) this.#doubt(begunAt);
     this.#beatenAt = begunAt;
     this.#beatenAtWall = Date.now() - (this.#root.clock.now() - begunAt);
   }
@@ -59,7 +66,11 @@ export class Work {
       this.#ended(taskId, attempt);
       return action;
     }
-    const running = { attempt, begun: false, givenBack: false, runId, released: false };
+    const before = this.#running.get(taskId);
+    // The engine has taken it, and hands it out again right here.
+    if (before !== undefined && before.attempt < attempt) before.givenBack = true;
+    const cameAt = this.#root.clock.now();
+    const running = { attempt, begun: false, cameAt, doubtful: false, givenBack: false, runId, released: false };
     this.#running.set(taskId, running);
     const over = <T>(report: Promise<T>): Promise<T> => report.finally(() => this.#ended(taskId, attempt));
     const reports: Pick<StartAction, "completed" | "failed"> = {
@@ -80,15 +91,19 @@ export class Work {
   }
 
   /**
-   * Has the slots of all that runs released, or forgets it where it is no longer ours; what the loop has not got yet is
-   * given back. False when the engine cannot release, and the id must stay.
+   * Has the slots of all that runs released, but for what may be ours no longer; what the loop has not got yet is given
+   * back. False when the engine cannot release: then the id must stay, and nothing is given back.
    */
   async leave(call: CallOptions): Promise<boolean> {
-    if (this.#silentMs >= takenMs - marginMs) this.#forget();
+    if (this.#silentMs >= takenMs - marginMs) this.#doubt(this.#root.clock.now());
+    for (;;) {
+      const leaving = [...this.#running].filter(([, { begun, doubtful, released }]) => begun && !doubtful && !released);
+      if (leaving.length === 0) break;
+      const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
+      if (left.includes(false)) return false;
+    }
     for (const [taskId, running] of this.#running) if (!running.begun) this.#giveBack(taskId, running);
-    const leaving = [...this.#running].filter(([, { released }]) => !released);
-    const left = await Promise.all(leaving.map(([taskId, running]) => this.#release(taskId, running, call)));
-    return left.every((one) => one);
+    return true;
   }
 
   /** Tells of released attempts that ended in the engine, until the signal aborts. */
@@ -102,8 +117,10 @@ export class Work {
   }
 
   /** The engine takes what a silent worker runs, but for what it has released. */
-  #forget(): void {
-    for (const [taskId, running] of this.#running) if (!running.released) this.#giveBack(taskId, running);
+  #doubt(until: number): void {
+    for (const running of this.#running.values()) {
+      if (!running.released && running.cameAt <= until) running.doubtful = true;
+    }
   }
 
   #giveBack(taskId: string, running: Running): void {

@@ -1,5 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
+import type { Action } from "../../src/listeners/action.ts";
 import type { StreamError } from "../../src/streams/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
@@ -409,6 +410,73 @@ test("an engine that can release no slot keeps its worker as long as something r
   assert.equal(told, [id(1), id(2)]);
   assert.is(loop.fate.text, "pending");
   await rig.done();
+});
+
+/** A loop over a worker's actions that stands still at the first until it is let go. */
+function busy(rig: Rig): { readonly loop: Loop<Action>; readonly free: () => void } {
+  let free = () => {};
+  const held = new Promise<void>((resolve) => free = resolve);
+  return { loop: new Loop(rig.client.actions({ register }), () => held), free };
+}
+
+test("what waits for the loop is kept through 40 s without a beat; what overtakes the next answer is ours", async () => {
+  const rig = new Rig();
+  const { free, loop } = busy(rig);
+  await rig.pass(10_000);
+  for (const n of [3, 4]) rig.remote.wire("listenV2").say(start(n));
+  rig.remote.always("heartbeat", said(Code.Unavailable));
+  await rig.pass(40_000);
+
+  rig.remote.always("heartbeat");
+  rig.remote.next("heartbeat", () => rig.clock.sleep(100));
+  await rig.pass(2050);
+  rig.remote.wire("listenV2").say(start(5));
+  await rig.pass(10_000);
+  free();
+  await rig.pass(0);
+  rig.remote.kill();
+  await rig.pass(10_000);
+
+  assert.equal(loop.heard.map(({ runId }) => runId), [id(3), id(4), id(5)]);
+  const released = rig.remote.asked("releaseSlot").map(({ request }) => Object(request).taskRunExternalId);
+  assert.equal(released, [id(5)], "the slots of the others may be somebody else's by now");
+  await rig.done();
+});
+
+test("rule R19: of a task that waits for the loop only the newest attempt is kept", async () => {
+  const rig = new Rig();
+  const { free, loop } = busy(rig);
+  await rig.pass(500);
+
+  for (const one of [start(3), start(4), start(4, { retryCount: 1 })]) rig.remote.wire("listenV2").say(one);
+  await rig.pass(0);
+  free();
+  await rig.pass(0);
+
+  assert.equal(loop.heard.map(({ attempt, runId }) => [runId, attempt]), [[id(3), 0], [id(4), 1]]);
+  await rig.done();
+});
+
+test("what waits for the loop is kept where the engine can release no slot, and given back where it can", async () => {
+  const heard: string[][] = [];
+  for (const answer of [said(Code.Unimplemented), {}]) {
+    const rig = new Rig();
+    const { free, loop } = busy(rig);
+    await rig.pass(20_000);
+    rig.remote.always("releaseSlot", answer);
+    for (const n of [3, 4]) rig.remote.wire("listenV2").say(start(n));
+    await rig.pass(0);
+
+    rig.remote.kill();
+    await rig.pass(20_000);
+    free();
+    await rig.pass(0);
+
+    heard.push(loop.heard.map(({ runId }) => runId));
+    await rig.done();
+  }
+
+  assert.equal(heard, [[id(3), id(4)], [id(3)]]);
 });
 
 test("rule R10: no other trouble registers again", async () => {
