@@ -2,21 +2,20 @@ import type { StreamKind } from "../../src/board.ts";
 import type { Client } from "../../src/client.ts";
 import { Client as RealClient } from "../../src/client.ts";
 import { resolveConfig } from "../../src/config.ts";
-import { RunCancelledError } from "../../src/errors.ts";
-import type { StartAction } from "../../src/listeners/action.ts";
 import { Root } from "../../src/root.ts";
-import { StreamError } from "../../src/streams/errors.ts";
 import { VirtualClock } from "../../src/testing/clock.ts";
 import { mint } from "../../src/testing/engine/token.ts";
 import { seeded } from "../../src/testing/random.ts";
-import { Conversation } from "./conversation.ts";
-import type { Run } from "./engine.ts";
 import { DurableTasks } from "./durable-tasks.ts";
+import { Faults } from "./faults.ts";
 import { Network } from "./network.ts";
+import { RunWaits } from "./run-waits.ts";
 import type { Event } from "./schedule.ts";
 import { stormMs } from "./schedule.ts";
 import { SignalWaits } from "./signal-waits.ts";
+import { Talks } from "./talks.ts";
 import { WholeEngine } from "./whole.ts";
+import { Work } from "./work.ts";
 
 /** What came of one run of the simulation. */
 export interface Outcome {
@@ -37,23 +36,6 @@ const askedMs = 2000;
 /** How often in any minute streams may be opened, however many there are and however they are treated. */
 const opensPerMinute = 45;
 
-interface Waiter {
-  readonly run: Run;
-  readonly controller: AbortController;
-  readonly begunAt: number;
-  settled: number;
-  aborted: boolean;
-}
-
-interface Talk {
-  readonly conversation: Conversation;
-  readonly listening: Promise<void>;
-  /** From when the client promises that nothing is lost without a gap. */
-  since: number;
-  /** Whether it may be told that nobody answers. */
-  readonly mayFail: boolean;
-}
-
 /** Plays one schedule against the real client, on virtual time. */
 export async function play(seed: number, events: readonly Event[]): Promise<Outcome> {
   const play = new Play(seed);
@@ -67,23 +49,19 @@ class Play {
   readonly #network: Network;
   readonly #client: Client;
   readonly #findings: string[] = [];
-  readonly #waiters: Waiter[] = [];
+  readonly #faults: Faults;
+  readonly #work: Work;
+  readonly #runs: RunWaits;
   readonly #signals: SignalWaits;
   readonly #tasks: DurableTasks;
-  readonly #talks: Talk[] = [];
-  readonly #workMs = new Map<string, number>();
-  readonly #cancelled = new Set<string>();
+  readonly #talks: Talks;
   readonly #over = new AbortController();
-  #slowUntil = 0;
   #tokenAwayUntil = 0;
-  #vanish = false;
   #lyingSince: number | undefined;
   /** The kinds of streams that were let in. */
   readonly #in = new Set<StreamKind>();
   /** Since when calls pass. */
   #passingSince: number | undefined;
-  readonly #executing = new Set<string>();
-  readonly #abandoned = new Set<string>();
   /** When the machine last woke up. */
   #asleepAt = -Infinity;
   /** When beats were last held up: one that comes late makes the engine wait longer than the client can know. */
@@ -98,7 +76,7 @@ class Play {
       const isBack = this.#passingSince !== undefined && clock.now() - this.#passingSince > backMs &&
         clock.now() - this.#heldAt > 60_000;
       const key = `${run.id} ${run.attempt}`;
-      if (isBack && this.#executing.has(key) && !this.#abandoned.has(key)) this.#found(`${key} was taken while it ran`);
+      if (isBack && this.#work.isAt(key)) this.#found(`${key} was taken while it ran`);
     };
     const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
     const config = resolveConfig({
@@ -114,44 +92,52 @@ class Play {
     }, {});
     this.#client = new RealClient(new Root(config, (authorization) => this.#network.channel(authorization)));
     const client = this.#client;
-    const found = (what: string) => this.#found(what);
+    const { signal: over } = this.#over;
     const { durable: model, signals } = this.#engine;
-    const wasIn = () => this.#in.has("durable-events");
-    this.#signals = new SignalWaits({ clock, durable: client.durable, signals, found, wasIn });
-    this.#tasks = new DurableTasks({ client, model, clock, random, over: this.#over.signal, found });
+    const found = (what: string) => this.#found(what);
+    const wasIn = (kind: StreamKind) => () => this.#in.has(kind);
+    this.#faults = new Faults({
+      engine: this.#engine,
+      network: this.#network,
+      later: (ms, act) => this.#later(ms, act),
+      pick: (items) => this.#pick(items),
+    });
+    this.#work = new Work({ client, clock, over, found });
+    this.#runs = new RunWaits({ clock, runs: client.runs, found, wasIn: wasIn("results") });
+    this.#signals = new SignalWaits({
+      clock,
+      durable: client.durable,
+      signals,
+      found,
+      wasIn: wasIn("durable-events"),
+    });
+    this.#tasks = new DurableTasks({ client, model, clock, random, over, found });
+    this.#talks = new Talks({ engine: this.#engine, client, clock, random });
   }
 
   async run(events: readonly Event[]): Promise<Outcome> {
     const { clock } = this;
     const startedAt = clock.now();
     void this.#engine.live(this.#over.signal);
-    const working = this.#work();
+    const working = this.#work.run();
     const watching = this.#watch();
     for (const event of events) {
       await this.#until(startedAt + event.at);
       this.#apply(event);
     }
     await this.#until(startedAt + stormMs);
-    this.#heal();
+    this.#faults.heal();
     const deadline = clock.now() + calmMs;
-    while (clock.now() < deadline && (this.#isAwaited || !this.#isReady)) await clock.sleep(1000);
+    while (clock.now() < deadline && (this.#isAwaited || !this.#work.isReady)) await clock.sleep(1000);
     await this.#end(working, watching);
-    const line = `${this.#waiters.length} waits, ${this.#engine.opens.length} opens, ` +
+    const line = `${this.#runs.all.length} waits, ${this.#engine.opens.length} opens, ` +
       `${this.#engine.workers.size} workers, ${Math.round(clock.now() - startedAt)} ms`;
     return { findings: this.#findings, line };
   }
 
-  get #pending(): Waiter[] {
-    return this.#waiters.filter(({ aborted, settled }) => !aborted && settled === 0);
-  }
-
   get #isAwaited(): boolean {
-    return this.#pending.length + this.#signals.pending.length + this.#tasks.pending.length > 0 ||
-      this.#talks.some(({ conversation }) => !conversation.ended);
-  }
-
-  get #isReady(): boolean {
-    return this.#client.health().streams.some(({ ready, stream }) => stream === "actions" && ready);
+    const pending = this.#runs.pending.length + this.#signals.pending.length + this.#tasks.pending.length;
+    return pending > 0 || this.#talks.isAwaited;
   }
 
   async #until(at: number): Promise<void> {
@@ -161,71 +147,6 @@ class Play {
 
   #found(what: string): void {
     this.#findings.push(`${Math.round(this.clock.now() - 1_000_000_000_000)} ms: ${what}`);
-  }
-
-  /** A worker's loop, as a user writes it. */
-  async #work(): Promise<void> {
-    const { clock } = this;
-    while (!this.#over.signal.aborted) {
-      const actions = this.#client.actions({ register: { name: "worker", actions: ["work:work"], slots: 10 } });
-      try {
-        for await (const action of actions) {
-          if (action.kind === "cancel") this.#cancelled.add(`${action.taskId} ${action.attempt}`);
-          else void this.#execute(action);
-          if (clock.now() < this.#slowUntil) await clock.sleep(5000);
-          if (this.#vanish) {
-            // Nobody says any more that these run, so the engine may take them.
-            for (const key of this.#executing) this.#abandoned.add(key);
-            break;
-          }
-        }
-      } catch (error) {
-        this.#found(`the worker's loop threw ${error}`);
-      }
-      this.#vanish = false;
-      await clock.sleep(500);
-    }
-  }
-
-  async #execute(action: StartAction): Promise<void> {
-    const key = `${action.taskId} ${action.attempt}`;
-    if (this.#executing.has(key)) this.#found(`attempt ${key} was begun twice`);
-    this.#executing.add(key);
-    try {
-      await this.clock.sleep(this.#workMs.get(action.taskId) ?? 0);
-      if (this.#cancelled.has(key)) return;
-      await action.completed({ id: action.taskId });
-    } catch (error) {
-      if (!this.#over.signal.aborted) this.#found(`a report threw ${error}`);
-    } finally {
-      this.#executing.delete(key);
-    }
-  }
-
-  #wait(run: Run): void {
-    const controller = new AbortController();
-    const waiter: Waiter = { run, controller, begunAt: this.clock.now(), settled: 0, aborted: false };
-    this.#waiters.push(waiter);
-    this.#client.runs.result(run.id, { signal: waiter.controller.signal }).then((outputs) => {
-      waiter.settled++;
-      const { id } = (outputs["work"] ?? {}) as { id?: unknown };
-      if (id !== run.id) this.#found(`run ${run.id} got the output of ${id}`);
-    }, (error) => {
-      waiter.settled++;
-      // Whoever waits to be let in is told when nobody answers; whoever was in stays in.
-      const early = error instanceof StreamError && error.code === "unreachable" && !this.#in.has("results");
-      const cancelled = error instanceof RunCancelledError && run.cancelled;
-      if (!waiter.aborted && !early && !cancelled) this.#found(`the wait for ${run.id} threw ${error}`);
-    });
-  }
-
-  #talk({ forMs, isNumbered, reader }: Event & { readonly do: "talk" }): void {
-    const { clock } = this;
-    const options = { engine: this.#engine, client: this.#client, clock, random: this.#random };
-    const conversation = new Conversation(options, reader, isNumbered);
-    const mayFail = !this.#in.has("events");
-    this.#talks.push({ conversation, listening: conversation.listen(), since: Infinity, mayFail });
-    void conversation.talk(forMs);
   }
 
   /** Once a second: the worker that is deaf says so, and nobody storms the engine. */
@@ -240,12 +161,11 @@ class Play {
       for (const { id, state, stream } of this.#client.health().streams) {
         if (state !== "live") continue;
         this.#in.add(stream);
-        const talk = this.#talks.find(({ conversation }) => conversation.run.id === id);
-        if (talk !== undefined) talk.since = Math.min(talk.since, clock.now());
+        this.#talks.heard(id);
       }
       this.#checkAsked();
       const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
-      this.#lyingSince = !heard && this.#isReady ? this.#lyingSince ?? clock.now() : undefined;
+      this.#lyingSince = !heard && this.#work.isReady ? this.#lyingSince ?? clock.now() : undefined;
       if (this.#lyingSince !== undefined && clock.now() - this.#lyingSince > deafMs) {
         this.#found(`deaf for ${clock.now() - this.#lyingSince} ms, and healthy`);
       }
@@ -261,7 +181,7 @@ class Play {
       const miss = (what: string) =>
         this.#found(`${what} is not on the stream that is ${before - stream.openedAt} old`);
       if (stream.method === "SubscribeToWorkflowRuns") {
-        for (const { begunAt, run } of this.#pending) {
+        for (const { begunAt, run } of this.#runs.pending) {
           if (begunAt < before && run.state !== "done" && !stream.ids.has(run.id)) miss(`the wait for ${run.id}`);
         }
       } else if (stream.method === "ListenForDurableEvent") {
@@ -273,126 +193,70 @@ class Play {
   }
 
   #apply(event: Event): void {
+    const { clock } = this;
     const engine = this.#engine;
-    const network = this.#network;
-    const { durable, signals } = engine;
-    const pick = <T>(items: readonly T[]): T | undefined => items[Math.floor(this.#random() * items.length)];
+    const runs = this.#runs;
+    const signals = this.#signals;
+    const whom = <T>(item: T | undefined, act: (item: T) => void): void => void (item !== undefined && act(item));
     switch (event.do) {
       case "run": {
         const run = engine.trigger();
-        this.#workMs.set(run.id, event.workMs);
-        return this.#wait(run);
+        this.#work.takes(run, event.workMs);
+        return runs.begin(run);
       }
-      case "join": {
-        const waiter = pick(this.#waiters);
-        return waiter && this.#wait(waiter.run);
-      }
-      case "abort": {
-        const waiter = pick(this.#pending);
-        if (waiter === undefined) return;
-        waiter.aborted = true;
-        return waiter.controller.abort(new Error("not interested any more"));
-      }
+      case "join":
+        return whom(this.#pick(runs.all), ({ run }) => runs.begin(run));
+      case "abort":
+        return whom(this.#pick(runs.pending), (wait) => runs.abort(wait));
       case "cancel": {
-        const run = pick([...engine.runs.values()].filter(({ state }) => state === "assigned"));
-        return run && engine.cancel(run);
+        const assigned = [...engine.runs.values()].filter(({ state }) => state === "assigned");
+        return whom(this.#pick(assigned), (run) => engine.cancel(run));
       }
-      case "cut":
-        return network.lose(event.engineNotices);
-      case "goaway":
-        return network.retire();
-      case "reset": {
-        const stream = pick([...engine.streams]);
-        return stream?.finish(network.face());
-      }
-      case "lose report":
-        engine.losing++;
-        return;
-      case "double report":
-        engine.doubling++;
-        return;
       case "vanish":
-        this.#vanish = true;
+        this.#work.vanish = true;
+        return;
+      case "slow consumer":
+        this.#work.slowUntil = clock.now() + event.forMs;
         return;
       case "expire":
-        this.#tokenAwayUntil = this.clock.now() + 5000;
-        return;
-      case "hold":
-        network.hold(event.up, event.down);
-        this.#heldAt = this.clock.now() + event.forMs;
-        return this.#later(event.forMs, () => network.release());
-      case "drain":
-        engine.drain();
-        network.retire();
-        return this.#later(event.forMs, () => engine.isUp = true);
-      case "kill":
-        engine.isUp = false;
-        network.lose();
-        return this.#later(event.forMs, () => engine.isUp = true);
-      case "refuse":
-        network.refusing = true;
-        return this.#later(event.forMs, () => network.refusing = false);
-      case "silence":
-        network.silent = true;
-        return this.#later(event.forMs, () => network.silent = false);
-      case "slow connects":
-        network.connectMs = 4000;
-        return this.#later(event.forMs, () => network.connectMs = 5);
-      case "drop":
-        engine.dropping = true;
-        for (const stream of [...engine.streams]) stream.finish();
-        return this.#later(event.forMs, () => engine.dropping = false);
-      case "no auth":
-        engine.refusing = true;
-        return this.#later(event.forMs, () => engine.refusing = false);
-      case "slow consumer":
-        this.#slowUntil = this.clock.now() + event.forMs;
+        this.#tokenAwayUntil = clock.now() + 5000;
         return;
       case "jump":
         // Whoever does not run cannot say that it is deaf.
         if (this.#lyingSince !== undefined) this.#lyingSince += event.forMs;
         this.#passingSince = undefined;
-        this.#asleepAt = this.clock.now() + event.forMs;
-        return this.clock.jump(event.forMs);
+        this.#asleepAt = clock.now() + event.forMs;
+        return clock.jump(event.forMs);
       case "talk":
-        return this.#talk(event);
+        return this.#talks.begin(event.reader, event.isNumbered, event.forMs, this.#in.has("events"));
       case "signal": {
         // Of another task, or another signal of the same.
-        const taskId = this.#random() < 0.5 ? pick(this.#signals.all)?.taskId ?? engine.uuid() : engine.uuid();
-        const signalKey = `paid:${this.#signals.all.length}`;
-        this.#signals.begin(taskId, signalKey);
-        return this.#later(event.afterMs, () => signals.give(taskId, signalKey));
+        const known = this.#random() < 0.5 ? this.#pick(signals.all)?.taskId : undefined;
+        const taskId = known ?? engine.uuid();
+        const signalKey = `paid:${signals.all.length}`;
+        signals.begin(taskId, signalKey);
+        return this.#later(event.afterMs, () => engine.signals.give(taskId, signalKey));
       }
-      case "join signal": {
-        const wait = pick(this.#signals.all);
-        return wait && this.#signals.begin(wait.taskId, wait.signalKey);
-      }
-      case "abort signal": {
-        const wait = pick(this.#signals.pending);
-        return wait && this.#signals.abort(wait);
-      }
-      case "lose signal":
-        signals.losing++;
-        return;
-      case "double signal":
-        signals.doubling++;
-        return;
+      case "join signal":
+        return whom(this.#pick(signals.all), ({ signalKey, taskId }) => signals.begin(taskId, signalKey));
+      case "abort signal":
+        return whom(this.#pick(signals.pending), (wait) => signals.abort(wait));
       case "durable":
         return this.#tasks.start(event.parts);
       case "give up":
         return this.#tasks.giveUp();
       case "steal":
         return this.#tasks.steal();
-      case "lose answer":
-        durable.losing++;
-        return;
-      case "double answer":
-        durable.doublingAnswers++;
-        return;
-      case "double completion":
-        durable.doublingCompletions++;
-        return;
+      case "hold":
+        this.#heldAt = clock.now() + event.forMs;
+        return this.#faults.befall(event);
+      default:
+        return this.#faults.befall(event);
     }
+  }
+
+  #pick<T>(items: readonly T[]): T | undefined {
+    return items[Math.floor(this.#random() * items.length)];
   }
 
   #later(ms: number, act: () => void): void {
@@ -401,30 +265,10 @@ class Play {
     });
   }
 
-  #heal(): void {
-    const engine = this.#engine;
-    const network = this.#network;
-    engine.isUp = true;
-    engine.dropping =
-      engine.refusing =
-      network.refusing =
-      network.silent =
-        false;
-    engine.losing = engine.doubling = 0;
-    engine.signals.losing = engine.durable.losing = 0;
-    network.connectMs = 5;
-    network.release();
-  }
-
   async #end(working: Promise<void>, watching: Promise<void>): Promise<void> {
     const { clock } = this;
-    for (const { run } of this.#pending) this.#found(`nobody told the waiter of ${run.id}, which is ${run.state}`);
-    for (const { run, settled } of this.#waiters) {
-      if (settled > 1) this.#found(`run ${run.id} settled ${settled} times`);
-    }
-    for (const { conversation, mayFail, since } of this.#talks) {
-      if (!(mayFail && conversation.isLeftOut)) this.#findings.push(...conversation.check(since));
-    }
+    this.#findings.push(...this.#talks.check());
+    this.#runs.end();
     this.#signals.end();
     this.#tasks.end();
     if (this.#network.mostDials > 1) this.#found(`${this.#network.mostDials} connects at once`);
@@ -436,11 +280,11 @@ class Play {
         break;
       }
     }
-    if (!this.#isReady) this.#found("the worker is not back");
+    if (!this.#work.isReady) this.#found("the worker is not back");
     this.#over.abort();
     await this.#tasks.close();
     await this.#client.close();
-    for (const { listening } of this.#talks) await listening;
+    await this.#talks.end();
     await working;
     await watching;
     await clock.sleep(100_000);
