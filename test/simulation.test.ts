@@ -11,7 +11,9 @@ const own = process.env["COPPICE_SEED"];
 /** Everything on Node; a part elsewhere, for what differs between the runtimes. */
 const seeds = process.versions["bun"] === undefined && process.versions["deno"] === undefined ? 1000 : 50;
 
-test(`nobody is lost, hung, deaf, settled twice or left alive in ${seeds} storms`, { limitMs: 100_000 }, async () => {
+test(`nobody is lost, hung, deaf, settled twice, told out of turn or left alive in ${seeds} storms`, {
+  limitMs: 100_000,
+}, async () => {
   const first = own === undefined ? 1 : Number(own);
   const last = own === undefined ? seeds : first;
 
@@ -86,6 +88,13 @@ const kept: readonly (readonly [found: string, seed: number, events: readonly Ev
     { at: 52_413, do: "jump", forMs: 29_957 },
     { at: 53_456, do: "hold", up: false, down: true, forMs: 14_644 },
   ]],
+  ["what a durable task waits for is told out of turn, for it overtook the answer to its request", 357, [
+    { at: 40_758, do: "durable", parts: [{ waits: [1911] }, { waits: [13] }, { waits: [27, 0] }] },
+  ]],
+  ["an answer that comes twice is taken for that to the durable task's next request", 2, [
+    { at: 97_834, do: "double answer" },
+    { at: 104_841, do: "durable", parts: [{ waits: [10, 8999] }] },
+  ]],
   ["a start that overtook the answer to the first beat after a silence is kept from the loop", 37_505, [
     { at: 75_815, do: "goaway" },
     { at: 105_699, do: "jump", forMs: 27_437 },
@@ -121,6 +130,16 @@ test("a schedule that fails is shrunk to what makes it fail", async () => {
   const smallest = await shrink([...events, cut], (some) => Promise.resolve(long(some)));
 
   assert.equal(smallest, [{ ...cut, forMs: 1000 }]);
+});
+
+test("what a durable task does is shrunk to what makes it fail", async () => {
+  const durable = { at: 9, do: "durable", parts: [{ memo: "value" }, { waits: [1, 2] }, { children: [3] }] } as const;
+  const waits = (some: readonly Event[]) =>
+    some.some((event) => event.do === "durable" && event.parts.some((part) => "waits" in part));
+
+  const smallest = await shrink([durable], (some) => Promise.resolve(waits(some)));
+
+  assert.equal(smallest, [{ ...durable, parts: [{ waits: [1, 2] }] }]);
 });
 
 test.run();

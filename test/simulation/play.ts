@@ -39,7 +39,12 @@ const opensPerMinute = 45;
 /** Plays one schedule against the real client, on virtual time. */
 export async function play(seed: number, events: readonly Event[]): Promise<Outcome> {
   const play = new Play(seed);
-  return await play.clock.drive(play.run(events), 10 * (stormMs + calmMs));
+  try {
+    return await play.clock.drive(play.run(events), 10 * (stormMs + calmMs));
+  } catch (error) {
+    // Somebody waits for what cannot come, or has thrown where nobody listens.
+    return { findings: [String(error)], line: "never ended" };
+  }
 }
 
 class Play {
