@@ -228,7 +228,7 @@ export class DurableTasks {
     if (this.#sessions.length > 0) return this.#sessions;
     const { client, found } = this.#options;
     this.#sessions = ["a", "b"].map((name) => {
-      const session = client.durable.tasks({ workerId: `00000000-0000-4000-8000-00000000000${name}` });
+      const session = client.durable.tasks({ workerId: `00000000-0000-4000-9000-00000000000${name}` });
       const told = new Set<string>();
       session.onServerEvict(({ invocation, taskId }) => {
         const key = `invocation ${invocation} of task ${taskId}`;

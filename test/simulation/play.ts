@@ -166,7 +166,7 @@ class Play {
       for (const { id, state, stream } of this.#client.health().streams) {
         if (state !== "live") continue;
         this.#in.add(stream);
-        this.#talks.heard(id);
+        if (stream === "events") this.#talks.heard(id);
       }
       this.#checkAsked();
       const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
