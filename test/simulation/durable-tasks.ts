@@ -10,7 +10,8 @@ import type { DurableModel } from "./durable-model.ts";
 
 /** What a durable task does, part by part; times are milliseconds until it comes true. */
 export type Part =
-  | { readonly memo: "value" | "function" }
+  /** A value, or a function that takes so long. */
+  | { readonly memo: "value" | number }
   | { readonly waits: readonly number[] }
   | { readonly children: readonly number[] };
 
@@ -131,7 +132,9 @@ export class DurableTasks {
       const node = ++one.node;
       const own = { madeIn: one.invocation };
       const known = one.task.at(node)?.outcome?.payload;
-      const value = part.memo === "value" ? own : () => own;
+      const { clock, over } = this.#options;
+      const ms = part.memo;
+      const value = ms === "value" ? own : () => clock.sleep(ms, over).then(() => own);
       const got = await this.#track(one, `memo ${node}`, session.memo(one, `memo ${node}`, value, { signal }));
       one.memos.set(node, JSON.stringify(got));
       if (known !== undefined && one.memos.get(node) !== known) this.#wrong(one, node, `${one.memos.get(node)}`);

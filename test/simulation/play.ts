@@ -14,6 +14,7 @@ import type { Event } from "./schedule.ts";
 import { stormMs } from "./schedule.ts";
 import { SignalWaits } from "./signal-waits.ts";
 import { Talks } from "./talks.ts";
+import { Watch } from "./watch.ts";
 import { WholeEngine } from "./whole.ts";
 import { Work } from "./work.ts";
 
@@ -27,12 +28,6 @@ export interface Outcome {
 
 /** How long after the storm everybody must have an answer, in milliseconds. */
 const calmMs = 240_000;
-/** How long a client that is connected again has to keep the engine from taking what it runs, in milliseconds. */
-const backMs = 25_000;
-/** How long a worker may be deaf and not say so, in milliseconds. */
-const deafMs = 20_000;
-/** How long it may take until the engine knows who waits on a stream, in milliseconds. */
-const askedMs = 2000;
 /** How often in any minute streams may be opened, however many there are and however they are treated. */
 const opensPerMinute = 45;
 
@@ -61,16 +56,7 @@ class Play {
   readonly #tasks: DurableTasks;
   readonly #talks: Talks;
   readonly #over = new AbortController();
-  #tokenAwayUntil = 0;
-  #lyingSince: number | undefined;
-  /** The kinds of streams that were let in. */
-  readonly #in = new Set<StreamKind>();
-  /** Since when calls pass. */
-  #passingSince: number | undefined;
-  /** When the machine last woke up. */
-  #asleepAt = -Infinity;
-  /** When beats were last held up: one that comes late makes the engine wait longer than the client can know. */
-  #heldAt = -Infinity;
+  readonly #watch: Watch;
 
   constructor(seed: number) {
     const random = this.#random = seeded(seed ^ 0x5eed);
@@ -78,10 +64,8 @@ class Play {
     this.#engine = new WholeEngine(clock, random, this.#over.signal);
     this.#network = new Network(clock, random, this.#engine);
     this.#engine.onTaken = (run) => {
-      const isBack = this.#passingSince !== undefined && clock.now() - this.#passingSince > backMs &&
-        clock.now() - this.#heldAt > 60_000;
       const key = `${run.id} ${run.attempt}`;
-      if (isBack && this.#work.isAt(key)) this.#found(`${key} was taken while it ran`);
+      if (this.#watch.isBack && this.#work.isAt(key)) this.#found(`${key} was taken while it ran`);
     };
     const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
     const config = resolveConfig({
@@ -91,7 +75,7 @@ class Play {
       logger: false,
       hostPort: "127.0.0.1:1",
       token: () => {
-        if (clock.now() < this.#tokenAwayUntil) throw new Error("the vault is away");
+        if (clock.now() < this.#watch.tokenAwayUntil) throw new Error("the vault is away");
         return token;
       },
     }, {});
@@ -100,7 +84,8 @@ class Play {
     const { signal: over } = this.#over;
     const { durable: model, signals } = this.#engine;
     const found = (what: string) => this.#found(what);
-    const wasIn = (kind: StreamKind) => () => this.#in.has(kind);
+    const wasIn = (kind: StreamKind) => () => this.#watch.wasIn(kind);
+    this.#watch = new Watch({ client, clock, engine: this.#engine, network: this.#network, over, found });
     this.#faults = new Faults({
       engine: this.#engine,
       network: this.#network,
@@ -125,7 +110,12 @@ class Play {
     const startedAt = clock.now();
     void this.#engine.live(this.#over.signal);
     const working = this.#work.run();
-    const watching = this.#watch();
+    const watching = this.#watch.run({
+      work: this.#work,
+      runs: this.#runs,
+      signals: this.#signals,
+      talks: this.#talks,
+    });
     for (const event of events) {
       await this.#until(startedAt + event.at);
       this.#apply(event);
@@ -152,49 +142,6 @@ class Play {
 
   #found(what: string): void {
     this.#findings.push(`${Math.round(this.clock.now() - 1_000_000_000_000)} ms: ${what}`);
-  }
-
-  /** Once a second: the worker that is deaf says so, and nobody storms the engine. */
-  async #watch(): Promise<void> {
-    const { clock } = this;
-    while (!this.#over.signal.aborted) {
-      await clock.sleep(1000);
-      const { current, refusing, silent } = this.#network;
-      const passes = current?.alive === true && !current.isHeld && !refusing && !silent && this.#engine.isUp &&
-        !this.#engine.dropping && !this.#engine.refusing && clock.now() >= this.#tokenAwayUntil;
-      this.#passingSince = passes ? this.#passingSince ?? clock.now() : undefined;
-      for (const { id, state, stream } of this.#client.health().streams) {
-        if (state !== "live") continue;
-        this.#in.add(stream);
-        if (stream === "events") this.#talks.heard(id);
-      }
-      this.#checkAsked();
-      const heard = [...this.#engine.streams].some(({ wire, worker }) => worker !== undefined && !wire.isHeld);
-      this.#lyingSince = !heard && this.#work.isReady ? this.#lyingSince ?? clock.now() : undefined;
-      if (this.#lyingSince !== undefined && clock.now() - this.#lyingSince > deafMs) {
-        this.#found(`deaf for ${clock.now() - this.#lyingSince} ms, and healthy`);
-      }
-    }
-  }
-
-  /** Whoever waits is on the current stream. */
-  #checkAsked(): void {
-    const { signals, streams } = this.#engine;
-    const before = this.clock.now() - askedMs;
-    for (const stream of streams) {
-      if (stream.openedAt > before || this.#asleepAt > before || !stream.wire.alive || stream.wire.isHeld) continue;
-      const miss = (what: string) =>
-        this.#found(`${what} is not on the stream that is ${before - stream.openedAt} old`);
-      if (stream.method === "SubscribeToWorkflowRuns") {
-        for (const { begunAt, run } of this.#runs.pending) {
-          if (begunAt < before && run.state !== "done" && !stream.ids.has(run.id)) miss(`the wait for ${run.id}`);
-        }
-      } else if (stream.method === "ListenForDurableEvent") {
-        for (const { begunAt, signalKey, taskId } of this.#signals.pending) {
-          if (begunAt < before && !signals.isAsked(stream, taskId, signalKey)) miss(`the wait for ${signalKey}`);
-        }
-      }
-    }
   }
 
   #apply(event: Event): void {
@@ -224,16 +171,13 @@ class Play {
         this.#work.slowUntil = clock.now() + event.forMs;
         return;
       case "expire":
-        this.#tokenAwayUntil = clock.now() + 5000;
+        this.#watch.tokenAwayUntil = clock.now() + 5000;
         return;
       case "jump":
-        // Whoever does not run cannot say that it is deaf.
-        if (this.#lyingSince !== undefined) this.#lyingSince += event.forMs;
-        this.#passingSince = undefined;
-        this.#asleepAt = clock.now() + event.forMs;
+        this.#watch.sleeps(event.forMs);
         return clock.jump(event.forMs);
       case "talk":
-        return this.#talks.begin(event.reader, event.isNumbered, event.forMs, this.#in.has("events"));
+        return this.#talks.begin(event.reader, event.isNumbered, event.forMs, this.#watch.wasIn("events"));
       case "signal": {
         // Of another task, or another signal of the same.
         const known = this.#random() < 0.5 ? this.#pick(signals.all)?.taskId : undefined;
@@ -253,7 +197,7 @@ class Play {
       case "steal":
         return this.#tasks.steal();
       case "hold":
-        this.#heldAt = clock.now() + event.forMs;
+        this.#watch.heldUntil = clock.now() + event.forMs;
         return this.#faults.befall(event);
       default:
         return this.#faults.befall(event);

@@ -90,7 +90,10 @@ function parts(random: () => number): Part[] {
   const times = () => Array.from({ length: 1 + below(3) }, () => below(random() < 0.4 ? 50 : 15_000));
   const parts = Array.from({ length: 1 + below(4) }, (): Part => {
     const kind = below(5);
-    if (kind === 0) return { memo: random() < 0.5 ? "value" : "function" };
+    if (kind === 0) {
+      const memo = random();
+      return { memo: memo < 0.5 ? "value" : Math.floor((memo - 0.5) * 10_000) };
+    }
     return kind === 1 ? { children: times() } : { waits: times() };
   });
   return [...parts, { waits: times() }];
