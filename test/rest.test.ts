@@ -6,6 +6,7 @@ import { VirtualClock } from "../src/testing/clock.ts";
 import { resolveConfig } from "../src/config.ts";
 import { assert, rejects, suite } from "./harness.ts";
 import { jwt } from "./jwt.ts";
+import { watched } from "./watched.ts";
 
 const test = suite("rest");
 
@@ -193,18 +194,27 @@ test("E8: the caller's own time holds instead of the one for headers, tries and 
   assert.is(clock.asleep, 0);
 });
 
+test("a read that is done within the caller's time leaves nothing behind", async () => {
+  const [caller, client] = [watched(), watched()];
+  const { clock, rest } = serve([ok], { signal: client.signal });
+
+  await clock.drive(rest.get("runs", { signal: caller.signal, timeoutMs: 45_000 }));
+
+  assert.equal([clock.asleep, caller.listening(), client.listening()], [0, 0, 0]);
+});
+
 test("E9: a body may come long after the headers", async () => {
-  const { clock, rest, times } = serve([() =>
+  const late: Answer = (_url, { signal }) =>
     new Response(
       new ReadableStream({
         start: async (body) => {
-          await slow.sleep(120_000);
+          await clock.sleep(120_000, signal ?? undefined);
           body.enqueue(new TextEncoder().encode('{"late":true}'));
           body.close();
         },
       }),
-    )]);
-  const slow = clock;
+    );
+  const { clock, rest, times } = serve([late]);
 
   const value = await clock.drive(rest.get("runs"));
 

@@ -1,10 +1,11 @@
 import { createClient } from "../../src/client.ts";
 import type { Client } from "../../src/client.ts";
+import type { DurableSession } from "../../src/mod.ts";
 import { id } from "../remote.ts";
 import { pause } from "../wire/server.ts";
 import type { Reading } from "./gauge.ts";
 import { Gauge } from "./gauge.ts";
-import { Peer, resting } from "./peer.ts";
+import { answered, Peer, resting } from "./peer.ts";
 
 /** How much is done, and how often it is looked at meanwhile. */
 export interface Amount {
@@ -27,6 +28,8 @@ export interface Course {
 /** What goes wrong on purpose, to see whether it is found. */
 export type Sabotage = (phase: Phase, step: number) => void;
 
+/** How many loops there are: over actions, over events and over chunks. */
+const loops = 3;
 const left = new Error("left");
 
 /** One client through all of it, in one process; rests at each reading. */
@@ -75,9 +78,10 @@ async function run(
   };
 }
 
-/** A peer, and a client with an action stream and a result stream open on it. */
+/** A peer, and a client with a stream of every kind open on it, and somebody who waits on each. */
 class Stage {
   readonly client: Client;
+  readonly tasks: DurableSession;
   /** The signal that outlives all others here. */
   readonly rest: AbortSignal;
   readonly #peer: Peer;
@@ -90,20 +94,30 @@ class Stage {
     // No wait but the shortest: what is measured is what stays, not how long it takes.
     const retry = { baseMs: 0.01, capMs: 0.01, firstDelayMs: 0.01, slowCapMs: 0.01 };
     this.client = createClient({ hostPort, logger: false, random: () => 0, retry, tls: false, token: "e30.e30.e30" });
-    this.rest = this.#life.signal;
+    this.tasks = this.client.durable.tasks({ workerId: id(1) });
+    const signal = this.rest = this.#life.signal;
     this.#peer = peer;
-    this.#open = Promise.all([this.#listen(), this.client.runs.result(resting, { signal: this.rest })]).catch(ignore);
+    const { durable, runs } = this.client;
+    this.#open = Promise.allSettled([
+      this.#listen(this.client.actions({ signal, workerId: id(1) })),
+      this.#listen(runs.events(resting, { signal })),
+      this.#listen(runs.chunks(resting, { onGap: ignore, signal })),
+      runs.result(resting, { signal }),
+      durable.event(resting, "never", { signal }),
+      this.tasks.waitFor({ invocation: 1, taskId: resting }, { sleepMs: 1000 }, { signal }),
+    ]);
   }
 
   static async open(): Promise<Stage> {
     const stage = new Stage(await Peer.open());
-    await until(() => stage.#heard > 0);
+    await until(() => stage.#peer.rests && stage.#heard >= loops);
     return stage;
   }
 
   async flood(count: number): Promise<void> {
-    const due = this.#heard + count;
-    await this.#peer.flood(count);
+    const each = Math.ceil(count / loops);
+    const due = this.#heard + each * loops;
+    await this.#peer.flood(each);
     await until(() => this.#heard >= due);
   }
 
@@ -121,33 +135,57 @@ class Stage {
     await pause(100); // Sockets close in their own time.
   }
 
-  async #listen(): Promise<void> {
-    for await (const _ of this.client.actions({ signal: this.rest, workerId: id(1) })) this.#heard++;
+  async #listen(messages: AsyncIterable<unknown>): Promise<void> {
+    for await (const _ of messages) this.#heard++;
   }
 }
 
-/** Waits for results and leaves: at once, a moment later, or as the answer comes; a few stay for their answer. */
-async function leave({ client, rest }: Stage, first: number, count: number): Promise<void> {
+/**
+ * Waits for results, signals and steps, and leaves: at once, a moment later, or as the answer comes; a few stay for
+ * their answer.
+ */
+async function leave(stage: Stage, first: number, count: number): Promise<void> {
+  const { client, rest: signal, tasks } = stage;
   for (let done = 0; done < count; done += 100) {
     const round = Array.from({ length: Math.min(100, count - done) }, (_, index) => first + done + index);
     const leavers = round.map((n) => {
       const caller = new AbortController();
-      const { signal } = caller;
-      const run = id(1_000_000 + n);
-      const call: Promise<unknown> = n % 50 === 1
-        ? client.runs.details(run, { signal })
-        : client.runs.result(run, { signal });
-      call.catch(ignore);
+      wait(stage, n, caller.signal).catch(ignore);
       if (n % 3 === 0) caller.abort(left);
       return caller;
     });
     // The peer answers ids that end in 0, so these need not leave; the signal they share sees many come and go.
-    const answered = [id(9_000_000 + 10 * first), id(9_000_010 + 10 * first)].map((run) =>
-      client.runs.result(run, { signal: rest })
-    );
-    await Promise.all([...answered, new Promise((resolve) => setImmediate(resolve))]);
+    const runs = [id(9_000_000 + 10 * first), id(9_000_010 + 10 * first)];
+    await Promise.all([
+      ...runs.map((run) => client.runs.result(run, { signal })),
+      client.durable.event(id(8_000_000 + first), answered, { signal }),
+      go(tasks, id(7_000_000 + first + done), signal),
+      new Promise((resolve) => setImmediate(resolve)),
+    ]);
     for (const caller of leavers) caller.abort(left);
+    for (const n of round) if (n % 4 === 2) tasks.forget({ invocation: 1, taskId: id(3_000_000 + n) });
   }
+}
+
+/** One wait of each kind in turn, for what never comes. */
+function wait({ client, tasks }: Stage, n: number, signal: AbortSignal): Promise<unknown> {
+  if (n % 4 === 3) return client.durable.event(id(2_000_000 + n), "never", { signal });
+  if (n % 4 === 2) return tasks.waitFor({ invocation: 1, taskId: id(3_000_000 + n) }, { sleepMs: 1000 }, { signal });
+  const run = id(1_000_000 + n);
+  return n % 50 === 1 ? client.runs.details(run, { signal }) : client.runs.result(run, { signal });
+}
+
+/** A durable task from its first step to its end; it is evicted once. */
+async function go(tasks: DurableSession, taskId: string, signal: AbortSignal): Promise<void> {
+  const before = { invocation: 1, taskId };
+  await tasks.memo(before, "key", () => "value", { signal });
+  await tasks.evict(before, "to free its slot", { signal });
+  const task = { invocation: 2, taskId };
+  await tasks.memo(task, "key", () => "value", { signal });
+  await tasks.waitFor(task, { sleepMs: 1000 }, { label: answered, signal });
+  const [run] = await tasks.triggerRuns(task, [{ task: "double" }], { signal });
+  await run?.result({ signal });
+  tasks.forget(task);
 }
 
 async function until(done: () => boolean): Promise<void> {
