@@ -1,4 +1,4 @@
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethodStreaming, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
 import { Code, ConnectError, createClient as createConnectClient } from "@connectrpc/connect";
 import type { Entry } from "./board.ts";
@@ -7,7 +7,9 @@ import type { Config } from "./config.ts";
 import { publish } from "./diagnostics.ts";
 import { Doubt, isRefusal } from "./doubt.ts";
 import { logStatus } from "./logger.ts";
+import type { Attempt } from "./streams/attempt.ts";
 import { fullJitter } from "./streams/backoff.ts";
+import { follow } from "./streams/follow.ts";
 import type { Clock } from "./streams/clock.ts";
 import { isUnsent, StreamError } from "./streams/errors.ts";
 import { Gate } from "./streams/gate.ts";
@@ -84,6 +86,15 @@ export class Root {
     const client = this.#clients.get(service) ?? createConnectClient(service, this.channel.transport);
     this.#clients.set(service, client);
     return client as Client<S>; // Stored under its own service.
+  }
+
+  /** One attempt at a stream of the engine's. */
+  stream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodStreaming<I, O>,
+    requests: AsyncIterable<MessageInitShape<I>>,
+    attempt: Pick<Attempt<MessageShape<O>>, "live" | "signal">,
+  ): AsyncIterable<MessageShape<O>> {
+    return follow(this.channel.transport, method, requests, attempt);
   }
 
   /** How a stream of ours lives; `entry` is its place on the board. */

@@ -5,6 +5,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import grpc from "@grpc/grpc-js";
 import type { SubscribeToWorkflowEventsRequest, WorkflowEvent } from "../../src/proto.ts";
 import { Dispatcher, SubscribeToWorkflowEventsRequestSchema, WorkflowEventSchema } from "../../src/proto.ts";
+import { follow, only } from "../../src/streams/follow.ts";
 import type { Open } from "../../src/streams/mod.ts";
 import { Gate, LiveStream, reconnect } from "../../src/streams/mod.ts";
 import type { Channel } from "../../src/transport/transport.ts";
@@ -26,7 +27,9 @@ export const readers = {
   connect: connectNode,
   /** grpc-js with a listener. */
   grpcjs,
-  /** Connect over our connections, without reconnecting. */
+  /** Our transport by its own stream call. */
+  transport: overTransport,
+  /** The same under Connect's client. */
   channel: overChannel,
   /** `reconnect()` over our connections, and a loop. */
   reconnect: reconnecting,
@@ -98,6 +101,19 @@ function grpcjs(hostPort: string): Subject {
   };
 }
 
+function overTransport(hostPort: string): Subject {
+  const channel = channelTo(hostPort);
+  const method = Dispatcher.method.subscribeToWorkflowEvents;
+  return {
+    read: async (request, count) => {
+      const { transport } = channel;
+      const { message } = await transport.stream(method, undefined, undefined, undefined, only(request));
+      await readAll(message, count);
+    },
+    close: () => channel.close(),
+  };
+}
+
 function overChannel(hostPort: string): Subject {
   const channel = channelTo(hostPort);
   const client = createClient(Dispatcher, channel.transport);
@@ -135,8 +151,8 @@ function pumped(hostPort: string): Subject {
 }
 
 function opener(channel: Channel, request: SubscribeToWorkflowEventsRequest): Open<WorkflowEvent> {
-  const client = createClient(Dispatcher, channel.transport);
-  return ({ live, signal }) => client.subscribeToWorkflowEvents(request, { onHeader: live, signal });
+  const method = Dispatcher.method.subscribeToWorkflowEvents;
+  return ({ live, signal }) => follow(channel.transport, method, only(request), { live, signal });
 }
 
 /** Breaks after the last message, for a stream that reconnects has no end. */

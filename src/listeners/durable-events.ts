@@ -28,8 +28,7 @@ export class DurableEvents {
     this.#shared = new Subscriptions({
       ...root.policy(entry),
       priority: 1,
-      open: (requests, { live, signal }) =>
-        root.rpc(V1Dispatcher).listenForDurableEvent(requests, { signal, onHeader: live }),
+      open: (requests, attempt) => root.stream(V1Dispatcher.method.listenForDurableEvent, requests, attempt),
       request: (key) => ({ $typeName: "v1.ListenForDurableEventRequest", ...parts(key) }),
       deliver: ({ data, signalKey, taskId }) => {
         const key = keyOf(taskId, signalKey);

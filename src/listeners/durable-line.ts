@@ -105,10 +105,10 @@ export class DurableLine {
     const life = linked(policy.signal);
     this.#stop = life.abort;
     try {
-      const responses = reconnect<DurableTaskResponse>(({ live, signal }) => {
+      const responses = reconnect<DurableTaskResponse>((attempt) => {
         this.#isIn = false;
         for (const log of this.ledger.logs()) log.reopen();
-        return this.#root.rpc(V1Dispatcher).durableTask(this.#sender.open(signal), { signal, onHeader: live });
+        return this.#root.stream(V1Dispatcher.method.durableTask, this.#sender.open(attempt.signal), attempt);
       }, {
         ...policy,
         priority: 1,

@@ -4,6 +4,7 @@ import { Dispatcher } from "../../gen/dispatcher/dispatcher_pb.ts";
 import type { Entry, StreamKind } from "../board.ts";
 import type { Root } from "../root.ts";
 import type { Attempt } from "../streams/attempt.ts";
+import { only } from "../streams/follow.ts";
 import { after } from "../streams/clock.ts";
 import { StreamError } from "../streams/errors.ts";
 import { Pump } from "../streams/pump.ts";
@@ -147,8 +148,11 @@ export class Feed {
     const openedAt = this.#root.clock.now();
     const current = this.#try = { life, openedAt, heardAt: openedAt, told: false, hungUp: false, isOver: false };
     if (probeMs !== undefined) this.#probe(current, probeMs);
-    const options = { signal: life.signal, onHeader: attempt.live };
-    return this.#root.rpc(Dispatcher).subscribeToWorkflowEvents(request, options);
+    const { signal } = life;
+    return this.#root.stream(Dispatcher.method.subscribeToWorkflowEvents, only(request), {
+      live: attempt.live,
+      signal,
+    });
   }
 
   *#tell(message: WorkflowEvent): Generator<RunEvent, void> {

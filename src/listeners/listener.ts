@@ -6,6 +6,7 @@ import { isRefusal } from "../doubt.ts";
 import type { Root } from "../root.ts";
 import type { Attempt } from "../streams/attempt.ts";
 import { after } from "../streams/clock.ts";
+import { only } from "../streams/follow.ts";
 import type { Connection } from "../streams/gate.ts";
 import { reconnect } from "../streams/reconnect.ts";
 import type { Ending, Verdict } from "../streams/verdict.ts";
@@ -131,8 +132,8 @@ export class Listener {
     const relay = new Relay<AssignedAction>((signal) => {
       this.#sentAt = clock.now();
       this.#isOld = clock.now() < this.#oldUntil;
-      const listen = this.#isOld ? dispatcher.listen : dispatcher.listenV2;
-      return listen({ workerId }, { signal, onHeader: attempt.live });
+      const { listen, listenV2 } = Dispatcher.method;
+      return this.#root.stream(this.#isOld ? listen : listenV2, only({ workerId }), { live: attempt.live, signal });
     }, attempt.signal);
     const lose = (error: unknown) => relay.fail(this.#lost = error);
     const alive = () => {

@@ -40,8 +40,7 @@ export class Results {
     this.#shared = new Subscriptions({
       ...root.policy(entry),
       priority: 1,
-      open: (requests, { live, signal }) =>
-        root.rpc(Dispatcher).subscribeToWorkflowRuns(requests, { signal, onHeader: live }),
+      open: (requests, attempt) => root.stream(Dispatcher.method.subscribeToWorkflowRuns, requests, attempt),
       request: (workflowRunId) => ({ $typeName: "SubscribeToWorkflowRunsRequest", workflowRunId }),
       deliver: (event) => this.#finished(event),
       explain: (error, runId) => about(runId, error),

@@ -1,3 +1,4 @@
+import { Queue } from "./queue.ts";
 import { onAbort } from "./signal.ts";
 
 /**
@@ -9,10 +10,8 @@ import { onAbort } from "./signal.ts";
  */
 export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
   #replay: Iterator<T> | undefined;
-  /** What was pushed, from `#head` on; slots are cleared as they are pulled. */
-  #queue: (T | undefined)[] = [];
+  readonly #pushed: Queue<T> = new Queue();
   readonly #undo: () => void;
-  #head = 0;
   #replayed = false;
   #ended = false;
   #asker: ((item: IteratorResult<T, undefined>) => void) | undefined;
@@ -36,7 +35,7 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
   push(item: T): void {
     if (this.#ended) return;
     if (this.#asker === undefined) {
-      this.#queue.push(item);
+      this.#pushed.push(item);
       return;
     }
     const asker = this.#asker;
@@ -46,7 +45,7 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
 
   /** What was pushed and not pulled: never sent on this attempt. */
   unsent(): T[] {
-    return this.#queue.slice(this.#head) as T[]; // From the head on no slot is cleared.
+    return this.#pushed.waiting();
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -79,17 +78,7 @@ export class Outbox<T> implements AsyncIterableIterator<T, undefined> {
       this.#replay = undefined;
       this.#replayed = true;
     }
-    if (this.#head === this.#queue.length) return undefined;
-    const value = this.#queue[this.#head] as T; // Inside the bounds.
-    this.#queue[this.#head++] = undefined;
-    if (this.#head === this.#queue.length) {
-      this.#queue = [];
-      this.#head = 0;
-    } else if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
-    return { done: false, value };
+    return this.#pushed.length > 0 ? { done: false, value: this.#pushed.shift() } : undefined;
   }
 
   #end(): void {

@@ -1,10 +1,13 @@
 import { positive } from "./check.ts";
+import { Queue } from "./queue.ts";
+import type { Pushed } from "./pushed.ts";
+import { push } from "./pushed.ts";
 
 /** How much a pump reads ahead of its consumer. Every key is optional. */
 export interface PumpOptions<T> {
-  /** Pauses reading when so many messages wait. @default Infinity */
+  /** Pauses reading when so many messages wait, until half of them are read. @default Infinity */
   readonly maxMessages?: number | undefined;
-  /** Pauses reading when so many bytes wait, as `sizeOf` counts them. @default Infinity */
+  /** Pauses reading when so many bytes wait, as `sizeOf` counts them, until half of them are read. @default Infinity */
   readonly maxBytes?: number | undefined;
   /** A message's size in bytes. @default 0 for every message */
   readonly sizeOf?: ((message: T) => number) | undefined;
@@ -22,10 +25,10 @@ export interface PumpOptions<T> {
  */
 export class Pump<T> {
   readonly #options: PumpOptions<T>;
+  readonly #maxMessages: number;
+  readonly #maxBytes: number;
   readonly #sizeOf: (message: T) => number;
-  /** What waits, from `#head` on; slots are cleared as they are read. */
-  #queue: (T | undefined)[] = [];
-  #head = 0;
+  readonly #queue: Queue<T> = new Queue();
   #bytes = 0;
   #ended = false;
   #error: unknown;
@@ -41,15 +44,18 @@ export class Pump<T> {
     positive("maxMessages", maxMessages);
     positive("maxBytes", maxBytes);
     this.#options = options;
+    this.#maxMessages = maxMessages;
+    this.#maxBytes = maxBytes;
     this.#sizeOf = options.sizeOf ?? (() => 0);
   }
 
   /** Reads the source to its end; never rejects: an error is for whoever asks next. */
-  async run(source: AsyncIterable<T>): Promise<void> {
+  async run(source: AsyncIterable<T> & Partial<Pushed<T>>): Promise<void> {
     try {
-      for await (const message of source) {
+      const pauses = source[push]?.((message) => this.put(message) || this.#ended) ?? this.#pull(source);
+      for await (const _ of pauses) {
         if (this.#ended) return;
-        if (this.put(message)) await this.#room();
+        await this.#room();
       }
       this.end();
     } catch (error) {
@@ -59,7 +65,7 @@ export class Pump<T> {
 
   /** The next message, in order; after the last one, how the source ended. */
   next(): Promise<IteratorResult<T, undefined>> {
-    while (this.#head < this.#queue.length) {
+    while (this.#queue.length > 0) {
       const value = this.#take();
       if (this.#accepts(value)) return Promise.resolve({ done: false, value });
     }
@@ -100,7 +106,7 @@ export class Pump<T> {
   /** Ends with an error, before what waits: the consumer itself has said stop. */
   abort(error: unknown): void {
     if (!this.#ended) this.fail(error);
-    else if (this.#failed || this.#head < this.#queue.length) {
+    else if (this.#failed || this.#queue.length > 0) {
       this.#failed = true;
       this.#error = error;
     }
@@ -119,8 +125,15 @@ export class Pump<T> {
     }
     this.#queue.push(message);
     this.#bytes += this.#sizeOf(message);
-    this.#options.onQueued?.(this.#queue.length - this.#head);
+    this.#options.onQueued?.(this.#queue.length);
     return this.#full();
+  }
+
+  /** Yields when reading should pause, or end. */
+  async *#pull(source: AsyncIterable<T>): AsyncGenerator<unknown, void> {
+    for await (const message of source) {
+      if (this.put(message) || this.#ended) yield;
+    }
   }
 
   #accepts(message: T): boolean {
@@ -128,23 +141,19 @@ export class Pump<T> {
   }
 
   #take(): T {
-    const message = this.#queue[this.#head] as T; // Inside the bounds: `next()` has looked.
-    this.#queue[this.#head++] = undefined;
+    const message = this.#queue.shift();
     this.#bytes -= this.#sizeOf(message);
-    if (this.#head === this.#queue.length) {
-      this.#queue = [];
-      this.#head = 0;
-    } else if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
-    if (this.#drained !== undefined && !this.#full()) this.#drained();
+    if (this.#drained !== undefined && this.#hasRoom()) this.#drained();
     return message;
   }
 
   #full(): boolean {
-    const { maxMessages = Infinity, maxBytes = Infinity } = this.#options;
-    return this.#queue.length - this.#head >= maxMessages || this.#bytes >= maxBytes;
+    return this.#queue.length >= this.#maxMessages || this.#bytes >= this.#maxBytes;
+  }
+
+  /** Not as soon as one message is read: a slow loop would stop and start the reading with each. */
+  #hasRoom(): boolean {
+    return this.#queue.length <= this.#maxMessages / 2 && this.#bytes <= this.#maxBytes / 2;
   }
 
   #room(): Promise<void> {
@@ -159,8 +168,8 @@ export class Pump<T> {
   }
 
   #drop(): void {
-    this.#queue = [];
-    this.#head = this.#bytes = 0;
+    this.#queue.clear();
+    this.#bytes = 0;
   }
 
   /** Ends quietly, behind what waits. */

@@ -8,6 +8,11 @@ export class Queue<T> {
     return this.#items.length - this.#head;
   }
 
+  /** The oldest, if any waits. */
+  get first(): T | undefined {
+    return this.#items[this.#head];
+  }
+
   push(item: T): void {
     this.#items.push(item);
   }

@@ -6,6 +6,8 @@ import { Course } from "./course.ts";
 import { isCaller } from "./errors.ts";
 import type { Policy, StreamOptions } from "./options.ts";
 import { resolve } from "./options.ts";
+import type { Pushed } from "./pushed.ts";
+import { push } from "./pushed.ts";
 import { Reader } from "./reader.ts";
 import { unlessAborted } from "./signal.ts";
 import type { Ending } from "./verdict.ts";
@@ -35,14 +37,23 @@ export type Open<T> = (attempt: Attempt<T>) => AsyncIterable<T>;
  * ```
  */
 export function reconnect<T>(open: Open<T>, options: StreamOptions = {}): AsyncGenerator<T, void> {
-  return stay(open, resolve(options), options.signal);
+  const policy = resolve(options);
+  const { signal } = options;
+  const pushed: Pushed<T> = { [push]: (take) => stay(open, policy, signal, take) };
+  return Object.assign(stay(open, policy, signal), pushed);
 }
 
 /**
  * The loop. What an ending means is a word; what the loop does about it is a switch. An attempt is read right here: each
- * generator that a message passes would make it wait for a few turns more.
+ * generator that a message passes would make it wait for a few turns more. Yields every message; or hands all of them to
+ * `take`, and yields those that were enough for now.
  */
-async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | undefined): AsyncGenerator<T, void> {
+async function* stay<T>(
+  open: Open<T>,
+  policy: Policy,
+  signal: AbortSignal | undefined,
+  take?: (message: T) => boolean,
+): AsyncGenerator<T, void> {
   const course = new Course<T>(policy);
   try {
     for (;;) {
@@ -57,9 +68,10 @@ async function* stay<T>(open: Open<T>, policy: Policy, signal: AbortSignal | und
           reader = new Reader(open(moments), moments.signal);
           const first = reader.next();
           moments.sent();
-          for (let read = await first; read.done !== true; read = await reader.next()) {
-            moments.heard(read.value);
-            yield read.value;
+          for (let read = await first; read.done !== true; read = reader.poll() ?? await reader.next()) {
+            const { value } = read;
+            moments.heard(value);
+            if (take === undefined || take(value)) yield value;
           }
         } catch (thrown) {
           error = thrown ?? new TypeError(`The stream threw ${thrown}`);

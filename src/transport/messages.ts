@@ -64,10 +64,22 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
   }
 
   next(): Promise<Read<O>> {
-    if (this.#queue.length > 0) return this.#take();
+    const read = this.poll();
+    if (read !== undefined) return Promise.resolve(read);
+    const { first } = this.#queue;
+    if (first !== undefined && "packed" in first) return this.#unpack(this.#shift(first.packed));
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve, reject) => this.#askers.push({ resolve, reject }));
+  }
+
+  /** What is here already; `undefined` when nothing is that needs no waiting, and `next()` tells what comes. */
+  poll(): IteratorYieldResult<MessageShape<O>> | undefined {
+    const { first } = this.#queue;
+    if (!(first instanceof Uint8Array)) return undefined;
+    const read = this.#parse(this.#shift(first));
+    this.#rest();
+    return read;
   }
 
   [Symbol.asyncIterator](): this {
@@ -80,12 +92,9 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
     const asker = this.#askers.shift();
     if (asker === undefined) return this.#put(message, compressed);
     if (compressed) return asker.resolve(this.#unpack(message));
-    try {
-      asker.resolve({ done: false, value: this.#parse(message) });
-    } catch (error) {
-      asker.reject(error);
-      this.#source.broken(error);
-    }
+    const read = this.#parse(message);
+    if (read === undefined) asker.reject(this.#failure);
+    else asker.resolve(read);
   }
 
   /** No more come: with an error, or because that was all. What waits is still read first. */
@@ -123,26 +132,27 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
     this.#source.paused(true);
   }
 
-  #take(): Promise<Read<O>> {
-    const item = this.#queue.shift();
-    const message = "packed" in item ? item.packed : item;
+  #shift(message: Uint8Array): Uint8Array {
+    this.#queue.shift();
     this.#queuedBytes -= message.byteLength + queuedCost;
     if (this.#paused && this.#queuedBytes <= maxQueuedBytes / 2) {
       this.#paused = false;
       this.#source.paused(false);
     }
-    if ("packed" in item) return this.#unpack(message);
+    return message;
+  }
+
+  /** `undefined` for what does not decode: then this is how the call failed. */
+  #parse(message: Uint8Array): IteratorYieldResult<MessageShape<O>> | undefined {
     try {
-      return Promise.resolve({ done: false, value: this.#parse(message) });
+      return { done: false, value: this.#decode(message) };
     } catch (error) {
       this.#source.broken(error);
-      return Promise.reject(error);
-    } finally {
-      if (this.#ended) this.#rest();
+      return undefined;
     }
   }
 
-  #parse(message: Uint8Array): MessageShape<O> {
+  #decode(message: Uint8Array): MessageShape<O> {
     const { binary, output } = this.#decoding;
     try {
       return fromBinary(output, message, binary);
@@ -152,12 +162,12 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
   }
 
   async #unpack(packed: Uint8Array): Promise<Read<O>> {
+    const { compression } = this;
     try {
-      if (this.compression === undefined) {
+      if (compression === undefined) {
         throw new ConnectError("protocol error: a compressed message without an encoding", Code.Internal);
       }
-      const bytes = await this.compression.decompress(packed, this.#decoding.maxBytes);
-      return { done: false, value: this.#parse(bytes) };
+      return { done: false, value: this.#decode(await compression.decompress(packed, this.#decoding.maxBytes)) };
     } catch (error) {
       this.#source.broken(error);
       throw error;
