@@ -8,7 +8,7 @@ import type { Connection } from "../../src/streams/gate.ts";
 import { linked, onAbort } from "../../src/streams/signal.ts";
 import { SingleFlight } from "../../src/streams/singleflight.ts";
 import type { Authorization } from "../../src/root.ts";
-import type { Channel } from "../../src/transport/transport.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import type { Engine } from "./engine.ts";
 
 /** How the client's ping finds a dead peer, in milliseconds: somewhere between these. */

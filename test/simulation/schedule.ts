@@ -26,7 +26,7 @@ export type Event =
   };
 
 /** What befalls durable tasks and those who wait for their signals. */
-export type DurableFault =
+type DurableFault =
   | "join signal"
   | "abort signal"
   | "lose signal"
