@@ -2,8 +2,8 @@ import type { Interceptor, Transport } from "@connectrpc/connect";
 import type { Config } from "./config.ts";
 import { loadTls } from "./config.ts";
 import type { Authorization } from "./root.ts";
-import type { Channel } from "./transport/transport.ts";
-import { openChannel } from "./transport/transport.ts";
+import type { Channel } from "./transport/channel.ts";
+import { openChannel } from "./transport/channel.ts";
 
 /** The way to the engine that a configuration describes; each call carries the `authorization` of its moment. */
 export function channelOf(config: Config, authorization: Authorization): Channel {
@@ -18,8 +18,8 @@ export function channelOf(config: Config, authorization: Authorization): Channel
     clock,
     connectTimeoutMs: retry.connectTimeoutMs,
     interceptors: [...interceptors, authorize],
-    maxReceiveBytes,
-    maxSendBytes,
+    readMaxBytes: maxReceiveBytes,
+    writeMaxBytes: maxSendBytes,
     pingIntervalMs: keepAlive.intervalMs,
     pingTimeoutMs: keepAlive.timeoutMs,
     tls: tls && (() => loadTls({ tls })),

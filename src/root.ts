@@ -20,7 +20,7 @@ import { SingleFlight } from "./streams/singleflight.ts";
 import { saidOfRate } from "./streams/texts.ts";
 import { judge, originOf } from "./streams/verdict.ts";
 import { expiresAt } from "./token.ts";
-import type { Channel } from "./transport/transport.ts";
+import type { Channel } from "./transport/channel.ts";
 
 /** How long a unary call may take, in milliseconds: the reference client's. */
 const callTimeoutMs = 30_000;

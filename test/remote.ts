@@ -8,7 +8,7 @@ import type { Clock, Connection } from "../src/streams/mod.ts";
 import { StreamError } from "../src/streams/mod.ts";
 import { linked, onAbort, unlessAborted } from "../src/streams/signal.ts";
 import type { Authorization } from "../src/root.ts";
-import type { Channel } from "../src/transport/transport.ts";
+import type { Channel } from "../src/transport/channel.ts";
 import { unreachable } from "../src/transport/failure.ts";
 import { Call, Wire } from "./wires.ts";
 

@@ -8,8 +8,8 @@ import { Dispatcher, SubscribeToWorkflowEventsRequestSchema, WorkflowEventSchema
 import { follow, only } from "../../src/streams/follow.ts";
 import type { Open } from "../../src/streams/mod.ts";
 import { Gate, LiveStream, reconnect } from "../../src/streams/mod.ts";
-import type { Channel } from "../../src/transport/transport.ts";
-import { openChannel } from "../../src/transport/transport.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { openChannel } from "../../src/transport/channel.ts";
 import { framed } from "../source/messages.ts";
 
 /** One way to read the events of a run. */

@@ -1,88 +1,70 @@
-import type { Interceptor, Transport } from "@connectrpc/connect";
-import { positive } from "../streams/check.ts";
-import type { Clock } from "../streams/clock.ts";
-import { systemClock } from "../streams/clock.ts";
+import type { Transport } from "@connectrpc/connect";
 import type { Connection, Ready } from "../streams/gate.ts";
-import type { Address, TlsMaterial } from "./address.ts";
-import { Dialer } from "./dialer.ts";
-import { Grpc } from "./grpc.ts";
-import { gzip } from "./gzip.ts";
-import { Sessions } from "./sessions.ts";
+import type { TlsMaterial } from "./address.ts";
+import type { CallingOptions } from "./channel.ts";
+import { openChannel } from "./channel.ts";
 
-export type { Address, TlsMaterial } from "./address.ts";
-
-/** Where a channel leads, and how it is kept. Only `address` is required. */
-export interface ChannelOptions {
-  /** Asked at every dial. What it throws is the caller's error. */
-  readonly address: () => Promise<Address>;
-  /** Asked at the first dial, and again until it answers. What it throws is the caller's error. @default plaintext */
-  readonly tls?: (() => Promise<TlsMaterial>) | undefined;
-  /** Called around every call, the first outermost; the connection is dialed inside the last. */
-  readonly interceptors?: readonly Interceptor[] | undefined;
-  /** How often the peer is asked whether it lives, with or without calls. @default 10_000 */
-  readonly pingIntervalMs?: number | undefined;
-  /** How long the peer may be silent after that. @default 5000 */
-  readonly pingTimeoutMs?: number | undefined;
-  /** How long a dial for a call may take until the peer's SETTINGS are here. @default 5000 */
-  readonly connectTimeoutMs?: number | undefined;
-  /** How many bytes may be on the way to us, per stream and per connection alike. @default 1 MiB */
-  readonly windowBytes?: number | undefined;
-  /** The largest message to read. @default 4 MiB */
-  readonly maxReceiveBytes?: number | undefined;
-  /** The largest message to send; a larger one fails before it is sent. @default 4 MiB */
-  readonly maxSendBytes?: number | undefined;
-  /** Time. @default the runtime's */
-  readonly clock?: Clock | undefined;
+/** Where a transport leads, and how. Only `baseUrl` is required. */
+export interface TransportOptions extends CallingOptions {
+  /** `http://host:port` speaks HTTP/2 in plaintext, `https://host` over TLS; a path goes before that of each method. */
+  readonly baseUrl: string | URL;
+  /** Whom to trust, and who we are. @default the runtime's authorities, and nobody */
+  readonly tls?: TlsMaterial | undefined;
 }
 
-/** Calls to one place over one connection at a time. */
-export interface Channel {
-  /** For `createClient()` of Connect; a call dials if need be, and throws StreamError `closed` after `close()`. */
-  readonly transport: Transport;
-  /** Dials if need be, once for all who ask, and resolves when a request can be written. */
+/** A transport with a life: connections that notice when their peer is gone. */
+export interface GrpcTransport extends Transport, AsyncDisposable {
+  /** Dials if need be, and resolves when a request can be written: `ready` of `reconnect()`. */
   readonly ready: Ready;
-  /** Waits for a live connection without ever dialing; resolves at once, with nothing, where nothing can tell. */
-  up(signal: AbortSignal): Promise<Connection | undefined>;
-  /** The live connection: the one that takes new calls. */
+  /** The live connection, if there is one. */
   readonly connection: Connection | undefined;
-  /** Ends every call; resolves when no socket is left. Idempotent. */
+  /** Ends every call, which throws StreamError `closed` then; resolves when no socket is left. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * gRPC over HTTP/2, on connections that notice when their peer is gone. Nothing is opened before the first call.
+ * A gRPC transport for Connect's clients, on Node, Deno and Bun. It dials at the first call, keeps one connection for all
+ * calls and replaces it when it is lost or asked to go, pings its peer, and holds no process alive while no call is open.
  *
- * @throws RangeError when an option makes no sense
+ * A message's fields of bytes are views of what the wire brought, up to a few hundred kilobytes of it: copy what you keep.
+ *
+ * @throws TypeError or RangeError at once, when an option makes no sense
+ *
+ * @example
+ * ```ts
+ * const transport = createTransport({ baseUrl: "http://127.0.0.1:7070" });
+ * const client = createClient(Greeter, transport);
+ * console.log(await client.greet({ name: "Ada" }));
+ * await transport.close();
+ * ```
  */
-export function openChannel(options: ChannelOptions): Channel {
-  const { address, clock = systemClock, interceptors = [], tls } = options;
-  const { pingIntervalMs = 10_000, pingTimeoutMs = 5000, connectTimeoutMs = 5000 } = options;
-  const { windowBytes = 2 ** 20, maxReceiveBytes = 4 * 2 ** 20, maxSendBytes = 4 * 2 ** 20 } = options;
-  const numbers = { pingIntervalMs, pingTimeoutMs, connectTimeoutMs, windowBytes, maxReceiveBytes, maxSendBytes };
-  for (const [name, value] of Object.entries(numbers)) positive(name, value);
-
-  const dialer = new Dialer({ address, clock, tls, windowBytes });
-  const sessions = new Sessions({ clock, connectTimeoutMs, dialer, pingIntervalMs, pingTimeoutMs });
-  const transport = new Grpc(sessions, {
-    acceptCompression: [gzip],
-    baseUrl: "http://channel.invalid", // Where it leads is asked at every dial.
-    binaryOptions: undefined,
-    clock,
-    compressMinBytes: 1024,
-    connectTimeoutMs,
-    defaultTimeoutMs: undefined,
-    interceptors,
-    readMaxBytes: maxReceiveBytes,
-    sendCompression: undefined,
-    writeMaxBytes: maxSendBytes,
+export function createTransport(options: TransportOptions): GrpcTransport {
+  const { baseUrl, tls, ...calling } = options;
+  const url = new URL(baseUrl);
+  const { hostname, protocol } = url;
+  if (protocol !== "http:" && protocol !== "https:") {
+    throw new TypeError(`baseUrl must begin with http:// or https://, got ${url.href}`);
+  }
+  if (protocol === "http:" && tls !== undefined) throw new TypeError(`tls makes no sense with ${url.origin}`);
+  const address = {
+    host: hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? { "http:": 80, "https:": 443 }[protocol] : Number(url.port),
+  };
+  const channel = openChannel({
+    ...calling,
+    baseUrl: url.origin + url.pathname,
+    address: () => Promise.resolve(address),
+    tls: protocol === "https:" ? () => Promise.resolve(tls ?? {}) : undefined,
   });
+  const { transport } = channel;
   return {
-    transport,
-    ready: sessions.ready,
-    up: (signal) => sessions.up(signal),
+    unary: (...call) => transport.unary(...call),
+    stream: (...call) => transport.stream(...call),
+    ready: channel.ready,
     get connection() {
-      return sessions.connection;
+      return channel.connection;
     },
-    close: () => sessions.close(),
+    close: () => channel.close(),
+    [Symbol.asyncDispose]: () => channel.close(),
   };
 }

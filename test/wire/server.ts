@@ -7,8 +7,8 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { createClient } from "@connectrpc/connect";
 import { AssignedActionSchema, Dispatcher, HeartbeatResponseSchema } from "../../gen/dispatcher/dispatcher_pb.ts";
-import type { Channel, ChannelOptions } from "../../src/transport/transport.ts";
-import { openChannel } from "../../src/transport/transport.ts";
+import type { Channel, ChannelOptions } from "../../src/transport/channel.ts";
+import { openChannel } from "../../src/transport/channel.ts";
 
 /** One call, as a server sees it. */
 export type Handler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;

@@ -4,7 +4,7 @@ import { originOf } from "../../src/streams/verdict.ts";
 import type { CuttingProxy } from "../../src/testing/proxy.ts";
 import { cuttingProxy } from "../../src/testing/proxy.ts";
 import type { Session } from "../../src/transport/session.ts";
-import type { ChannelOptions } from "../../src/transport/transport.ts";
+import type { ChannelOptions } from "../../src/transport/channel.ts";
 import { assert, suite } from "../harness.ts";
 import type { FrameCall, FrameServer } from "./frames.ts";
 import { frameServer, head, ok } from "./frames.ts";

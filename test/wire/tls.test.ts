@@ -3,7 +3,7 @@ import { connect, createServer } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isCaller, isUnsent } from "../../src/streams/errors.ts";
 import { judge, originOf } from "../../src/streams/verdict.ts";
-import type { Address, TlsMaterial } from "../../src/transport/transport.ts";
+import type { Address, TlsMaterial } from "../../src/transport/channel.ts";
 import { assert, rejects, suite } from "../harness.ts";
 import type { Caller, RawServer, RawServerOptions } from "./server.ts";
 import { action, answer, beat, caller, listen, never, pem, rawServer, until } from "./server.ts";

@@ -4,8 +4,8 @@ import { isCaller, isUnsent, StreamError } from "../../src/streams/errors.ts";
 import { originOf } from "../../src/streams/verdict.ts";
 import type { CuttingProxy } from "../../src/testing/proxy.ts";
 import { cuttingProxy } from "../../src/testing/proxy.ts";
-import type { ChannelOptions } from "../../src/transport/transport.ts";
-import { openChannel } from "../../src/transport/transport.ts";
+import type { ChannelOptions } from "../../src/transport/channel.ts";
+import { openChannel } from "../../src/transport/channel.ts";
 import { assert, rejects, suite } from "../harness.ts";
 import type { Caller, RawServer } from "./server.ts";
 import { action, answer, beat, caller, envelope, listen, never, pause, rawServer, until } from "./server.ts";
@@ -257,7 +257,7 @@ test("interceptors surround each call, the first outermost, and see it before an
 });
 
 test("sends no message over the limit, reads none, and goes on on the same connection", async () => {
-  const { client } = open({ maxReceiveBytes: 1000, maxSendBytes: 1000 });
+  const { client } = open({ readMaxBytes: 1000, writeMaxBytes: 1000 });
 
   const sent = await rejects(client.heartbeat({ workerId: "w".repeat(1001) }), ConnectError);
   server.handle = (stream) => answer(stream, [action("x".repeat(2000))]);
@@ -361,8 +361,8 @@ test("refuses options that make no sense, by name", () => {
       "pingTimeoutMs",
       "connectTimeoutMs",
       "windowBytes",
-      "maxReceiveBytes",
-      "maxSendBytes",
+      "readMaxBytes",
+      "writeMaxBytes",
     ]
   ) {
     for (const value of [0, -1, NaN]) {

@@ -12,8 +12,8 @@ import {
   WorkflowService,
 } from "../../../src/proto.ts";
 import { loadTls, resolveConfig } from "../../../src/config.ts";
-import type { Channel } from "../../../src/transport/transport.ts";
-import { openChannel } from "../../../src/transport/transport.ts";
+import type { Channel } from "../../../src/transport/channel.ts";
+import { openChannel } from "../../../src/transport/channel.ts";
 import { mark, pause } from "../live.ts";
 import { ending, show, Tape } from "./tape.ts";
 
@@ -70,7 +70,7 @@ export class Player {
     const channel = openChannel({
       address: config.address,
       interceptors: [authorize],
-      maxSendBytes: 2 ** 26,
+      writeMaxBytes: 2 ** 26,
       tls: config.tls && (() => loadTls(config)),
     });
     this.#channels.push(channel);

@@ -122,7 +122,7 @@ function data(bytes: Uint8Array, end = false): FrameCall {
   return (connection, id) => connection.data(id, bytes, end);
 }
 
-const small = { maxReceiveBytes: 100_000 };
+const small = { readMaxBytes: 100_000 };
 
 /** Messages that are none, or only in part, or too much. */
 const messages = [
@@ -147,7 +147,7 @@ const messages = [
   ),
   {
     ...unread,
-    channel: { maxSendBytes: 100 },
+    channel: { writeMaxBytes: 100 },
     code: "ResourceExhausted",
     guard: "size limit",
     loop: "stalled",

@@ -3,7 +3,7 @@ import type { Dispatcher } from "../../../gen/dispatcher/dispatcher_pb.ts";
 import type { Attempt } from "../../../src/streams/attempt.ts";
 import type { StreamOptions } from "../../../src/streams/options.ts";
 import type { Origin, Verdict } from "../../../src/streams/verdict.ts";
-import type { Address, ChannelOptions, TlsMaterial } from "../../../src/transport/transport.ts";
+import type { Address, ChannelOptions, TlsMaterial } from "../../../src/transport/channel.ts";
 
 /** When a fault strikes: in place of the answer, or behind headers and a message. */
 export type Moment = "pre" | "mid";

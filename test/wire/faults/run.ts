@@ -2,7 +2,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { Dispatcher } from "../../../gen/dispatcher/dispatcher_pb.ts";
 import type { Attempt, Ending, StreamStatus, Verdict } from "../../../src/streams/mod.ts";
 import { Gate, judge, originOf, reconnect, StreamError } from "../../../src/streams/mod.ts";
-import { openChannel } from "../../../src/transport/transport.ts";
+import { openChannel } from "../../../src/transport/channel.ts";
 import { watched } from "../../watched.ts";
 import { pause } from "../server.ts";
 import type { Guard, Measured, Message, Opening, Outcome, Row, Scene } from "./row.ts";

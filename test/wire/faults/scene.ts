@@ -9,7 +9,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { WorkflowRunEventSchema } from "../../../gen/dispatcher/dispatcher_pb.ts";
 import type { CuttingProxy } from "../../../src/testing/proxy.ts";
 import { cuttingProxy } from "../../../src/testing/proxy.ts";
-import type { Address, TlsMaterial } from "../../../src/transport/transport.ts";
+import type { Address, TlsMaterial } from "../../../src/transport/channel.ts";
 import type { FrameCall, FrameServer } from "../frames.ts";
 import { frameServer, head } from "../frames.ts";
 import type { Handler, RawServer, RawServerOptions } from "../server.ts";

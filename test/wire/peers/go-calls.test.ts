@@ -181,7 +181,7 @@ test("replies that grpc-go compressed are read, one and many", async () => {
 });
 
 test("a message over a limit fails alone: over the server's by its word, over ours by our own", async () => {
-  const strict = reach(Peer, port, { maxReceiveBytes: 5000, maxSendBytes: 200_000 });
+  const strict = reach(Peer, port, { readMaxBytes: 5000, writeMaxBytes: 200_000 });
 
   const sent = await rejects(strict.client.echo({ value: "x".repeat(150_000) }), ConnectError);
   const received = await course(strict.client.tell({ value: 3 }, { headers: { size: "6000" } }));

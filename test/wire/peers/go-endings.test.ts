@@ -3,7 +3,7 @@ import { Counter } from "../../fixtures/counter/gen/counter_pb.ts";
 import { reconnect } from "../../../src/streams/reconnect.ts";
 import { isUnsent } from "../../../src/streams/errors.ts";
 import { originOf } from "../../../src/streams/verdict.ts";
-import type { Channel } from "../../../src/transport/transport.ts";
+import type { Channel } from "../../../src/transport/channel.ts";
 import { assert } from "../../harness.ts";
 import { pause, until } from "../server.ts";
 import { buildPeer } from "./build.ts";
