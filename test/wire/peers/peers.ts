@@ -1,9 +1,9 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { ConnectError, createClient } from "@connectrpc/connect";
-import { originOf } from "../../../src/streams/verdict.ts";
-import type { Channel, ChannelOptions } from "../../../src/transport/transport.ts";
-import { openChannel } from "../../../src/transport/transport.ts";
+import { judge, originOf } from "../../../src/streams/verdict.ts";
+import type { Channel, ChannelOptions } from "../../../src/transport/channel.ts";
+import { openChannel } from "../../../src/transport/channel.ts";
 import type { Test } from "../../harness.ts";
 import { suite } from "../../harness.ts";
 
@@ -34,6 +34,12 @@ export function reach<S extends DescService>(
 /** How a call failed, for comparisons: its code and who made it. */
 export function failed(error: unknown): readonly [code: number, origin: string] {
   return [error instanceof ConnectError ? error.code : -1, originOf(error)];
+}
+
+/** What becomes of a stream that was never live and ends so. */
+export function verdictOf(error: unknown): string {
+  const ending = { alone: true, error, heard: false, origin: originOf(error), sent: true, wasLive: false };
+  return judge(ending, () => "end");
 }
 
 /** All that a stream tells until it ends or fails. */

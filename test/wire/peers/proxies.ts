@@ -15,6 +15,8 @@ export interface ProxyOptions {
   readonly idleMs?: number;
   /** How long what is under way may go on after a reload, in milliseconds. */
   readonly graceMs?: number;
+  /** More of nginx's own directives for the server. */
+  readonly directives?: string;
 }
 
 /** A proxy that runs before a port. */
@@ -72,7 +74,7 @@ export const nginx: ProxyKind = {
   },
 };
 
-function nginxConf({ folder, graceMs, idleMs, port, upstream }: Plan): string {
+function nginxConf({ directives, folder, graceMs, idleMs, port, upstream }: Plan): string {
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   return `
     ${process.getuid?.() === 0 ? "user root;" : ""}
@@ -91,6 +93,7 @@ function nginxConf({ folder, graceMs, idleMs, port, upstream }: Plan): string {
         grpc_read_timeout ${idleMs}ms;
         grpc_send_timeout ${idleMs}ms;
         location / { grpc_pass grpc://127.0.0.1:${upstream}; }
+        ${directives}
       }
     }
   `;
@@ -148,10 +151,10 @@ backend engine
 
 /** Starts a proxy on a port that was free a moment ago, and waits until it is served. */
 async function started(upstream: number, options: ProxyOptions, run: (plan: Plan) => Child): Promise<Plan> {
-  const { idleMs = 10_000, graceMs = 5000 } = options;
+  const { directives = "", idleMs = 10_000, graceMs = 5000 } = options;
   for (let tries = 1;; tries++) {
     const folder = mkdtempSync(join(tmpdir(), "coppice-proxy-"));
-    const plan = { folder, graceMs, idleMs, port: await freePort(), upstream };
+    const plan = { directives, folder, graceMs, idleMs, port: await freePort(), upstream };
     const child = run(plan);
     let isServed = false;
     await until(() => {
