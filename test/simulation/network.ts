@@ -14,8 +14,10 @@ import type { Engine } from "./engine.ts";
 /** How the client's ping finds a dead peer, in milliseconds: somewhere between these. */
 const pingMs = { least: 5000, most: 15_000 };
 
-/** From when a stream that was told nothing counts as let in, and the next may connect, in milliseconds. */
-const letInMs = 250;
+/** Until when a stream that was told nothing still connects, in milliseconds: just before it counts as let in. */
+const connectsMs = 249;
+/** How long a client may be without an accepted beat before it must fear that its work was taken, in milliseconds. */
+const fearMs = 27_500;
 
 /** How long the engine takes to notice a client that is gone without a word, in milliseconds. */
 const engineNoticesMs = 50_000;
@@ -71,6 +73,12 @@ export class Network {
   /** Dials under way, now and at the most. */
   dials = 0;
   mostDials = 0;
+  /** When the client last heard of a beat after so long a silence that what ran may have been taken. */
+  fearedAt = -Infinity;
+  /** When the last beat that the client knows to be accepted was begun. */
+  #beatenAt = -Infinity;
+  /** When the machine last woke up: what was begun before it slept may seem to be begun then. */
+  awakeAt = -Infinity;
   /** The most streams that were connecting at a time, and which. */
   connecting: readonly string[] = [];
   /** Streams that have proven nothing yet, and when they were begun. */
@@ -214,6 +222,7 @@ export class Network {
     input: MessageInitShape<DescMethodUnary["input"]>,
     token: string,
   ): Promise<UnaryResponse<never, never>> {
+    const begunAt = this.#clock.now();
     const wire = await this.ready(signal, 5000);
     const message = await this.#call(wire, signal, timeoutMs, async () => {
       await this.#travel(wire, "up");
@@ -224,6 +233,8 @@ export class Network {
     if ("error" in message) throw message.error;
     // An accepted beat proves the stream that it is for.
     if (method.name === "Heartbeat") {
+      if (begunAt - this.#beatenAt >= fearMs) this.fearedAt = this.#clock.now();
+      this.#beatenAt = begunAt;
       for (const [one, { method }] of this.#unproven) if (method === "ListenV2") this.#unproven.delete(one);
     }
     const response = create(method.output, message.value as never);
@@ -279,7 +290,8 @@ export class Network {
   /** Notes that a stream connects, beside those that still do. */
   #connects(down: Down, method: string, signal: AbortSignal): void {
     const at = this.#clock.now();
-    for (const [one, { at: since }] of this.#unproven) if (at - since >= letInMs) this.#unproven.delete(one);
+    for (const [one, { at: since }] of this.#unproven) if (at - since >= connectsMs) this.#unproven.delete(one);
+    if (at === this.awakeAt) return;
     this.#unproven.set(down, { method, at });
     onAbort(signal, () => this.#unproven.delete(down));
     if (this.#unproven.size > this.connecting.length) {

@@ -69,7 +69,7 @@ export class Watch {
   sleeps(ms: number): void {
     if (this.#lyingSince !== undefined) this.#lyingSince += ms;
     this.#passingSince = undefined;
-    this.#awakeSince = this.#options.clock.now() + ms;
+    this.#awakeSince = this.#options.network.awakeAt = this.#options.clock.now() + ms;
   }
 
   async run(watched: Watched): Promise<void> {
