@@ -136,23 +136,24 @@ export class Grpc implements Transport {
   async #stream(life: Life, request: StreamRequest): Promise<StreamResponse> {
     const { message: input, method } = request;
     // One message goes with the headers and the end, in one write.
-    const single = method.methodKind === "server_streaming" ? await this.#gather(method, input) : undefined;
-    const messages = single === undefined ? input[Symbol.asyncIterator]() : undefined;
+    const whole = method.methodKind === "server_streaming" ? await this.#gather(method, input) : undefined;
+    const messages = whole === undefined ? input[Symbol.asyncIterator]() : undefined;
     const { call, http2 } = await this.#open(life, request, (error) => {
       if (messages !== undefined) release(messages, error);
       life.end(error);
     });
-    if (messages === undefined) http2.end(single);
-    else void write(messages, (message) => this.#encode(method, message), http2, call);
+    if (messages !== undefined) void write(messages, (message) => this.#encode(method, message), http2, call);
+    for (const frame of whole?.slice(0, -1) ?? []) http2.write(frame);
+    if (whole !== undefined) http2.end(whole.at(-1));
     await call.opened;
     return answer(true, method, call.messages, call);
   }
 
   /** All of a request that is sent before its answer begins. */
-  async #gather(method: DescMethod, messages: AsyncIterable<MessageShape<DescMessage>>): Promise<Uint8Array> {
+  async #gather(method: DescMethod, messages: AsyncIterable<MessageShape<DescMessage>>): Promise<Uint8Array[]> {
     const frames: Uint8Array[] = [];
     for await (const message of messages) frames.push(await this.#encode(method, message));
-    return frames.length === 1 && frames[0] !== undefined ? frames[0] : Buffer.concat(frames);
+    return frames;
   }
 
   /** Opens the stream of a call. `settled` is called once, when the last of its messages was read, or none will be. */
@@ -161,6 +162,8 @@ export class Grpc implements Transport {
     const { method: { output }, signal } = request;
     signal.throwIfAborted();
     const session = this.#sessions.connection ?? await this.#sessions.ready(signal, connectTimeoutMs);
+    // It may have been left in the very turn in which the dial was done.
+    for (const one of [signal, life.signal]) one.throwIfAborted();
     const http2 = session.request(this.#headers(request));
     const reading = { binary: binaryOptions, compressions: acceptCompression, maxBytes: readMaxBytes };
     const call = new Call(output, reading, session, http2, {
