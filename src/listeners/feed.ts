@@ -7,9 +7,10 @@ import type { Attempt } from "../streams/attempt.ts";
 import { only } from "../streams/follow.ts";
 import { after } from "../streams/clock.ts";
 import { StreamError } from "../streams/errors.ts";
-import { Pump } from "../streams/pump.ts";
 import { pushback } from "../streams/pushback.ts";
-import { reconnect } from "../streams/reconnect.ts";
+import type { Pushed } from "../streams/pushed.ts";
+import { push } from "../streams/pushed.ts";
+import { pushing } from "../streams/reconnect.ts";
 import type { Linked } from "../streams/signal.ts";
 import { linked } from "../streams/signal.ts";
 import type { StreamStatus } from "../streams/status.ts";
@@ -24,6 +25,9 @@ const letInMs = 250;
 const foundMs = 10_000;
 /** How long the engine has to end a stream that is over, and to tell what is on its way, in milliseconds. */
 const graceMs = 1000;
+
+/** Hands an event on; true when it was enough for now. */
+type Take = (event: RunEvent) => boolean;
 
 const comesBack: readonly Verdict[] = ["transient", "suspect", "doubt"];
 
@@ -69,8 +73,6 @@ export class Feed {
   readonly #matter: Matter;
   readonly #entry: Entry;
   readonly #comeback: Comeback;
-  /** Hands one event at a time on, and takes gaps in between. */
-  readonly #inlet = new Pump<RunEvent>({ maxMessages: 1 });
   #try: Try | undefined;
   #status: StreamStatus | undefined;
   #isPaused = false;
@@ -97,24 +99,19 @@ export class Feed {
     if (this.#status?.state === "live") this.#entry.tell({ ...this.#status, paused: isPaused });
   };
 
-  async *read(life: AbortSignal): AsyncGenerator<RunEvent, void> {
-    const inlet = this.#inlet;
-    const running = inlet.run(this.#events(life));
-    try {
-      for (let read = await inlet.next(); !read.done; read = await inlet.next()) yield read.value;
-    } finally {
-      inlet.stop();
-      await running;
-    }
+  /** The events, for a pump. */
+  read(life: AbortSignal): AsyncIterable<RunEvent> {
+    const pushed: Pushed<RunEvent> = { [push]: (take) => this.#events(life, take) };
+    return pushed as Pushed<RunEvent> & AsyncIterable<RunEvent>; // A pump does not pull what pushes.
   }
 
-  async *#events(life: AbortSignal): AsyncGenerator<RunEvent, void> {
+  async *#events(life: AbortSignal, take: Take): AsyncGenerator<unknown, void> {
     const matter = this.#matter;
     const { onStatus, setupAttempts = Infinity, ...policy } = this.#root.policy(this.#entry);
     const whole = linked(life, this.#root.signal);
     this.#isIn = setupAttempts === Infinity;
     try {
-      const messages = reconnect<WorkflowEvent>((attempt) => this.#open(attempt), {
+      const messages = pushing<WorkflowEvent>((attempt) => this.#open(attempt), {
         ...policy,
         signal: whole.signal,
         priority: matter.priority,
@@ -126,7 +123,7 @@ export class Feed {
         apart: () => this.#excuse && this.#comeback[this.#excuse](),
         onIn: () => {
           this.#isIn = this.#wasSubscribed = true;
-          if (this.#gap !== undefined) this.#inlet.put(this.#gap);
+          if (this.#gap !== undefined) take(this.#gap);
           this.#gap = undefined;
         },
         onStatus: (status) => {
@@ -134,8 +131,8 @@ export class Feed {
           onStatus?.(status);
         },
       });
-      for await (const message of messages) yield* this.#tell(message);
-      if (this.#gap !== undefined) yield this.#gap;
+      yield* messages[push]((message) => this.#tell(message, take));
+      if (this.#gap !== undefined) take(this.#gap);
       matter.end();
     } finally {
       whole.abort();
@@ -155,18 +152,21 @@ export class Feed {
     });
   }
 
-  *#tell(message: WorkflowEvent): Generator<RunEvent, void> {
+  #tell(message: WorkflowEvent, take: Take): boolean {
     const current = this.#try;
     /* c8 ignore next -- a message comes by a try, but no type says so. */
-    if (current === undefined) return;
+    if (current === undefined) return false;
+    let enough = false;
     for (const event of this.#matter.tell(message)) {
       current.told = true;
-      yield event;
+      enough = take(event);
     }
     current.heardAt = this.#root.clock.now();
-    if (!this.#matter.hangsUp(message)) return;
-    current.hungUp = true;
-    this.#endSoon(current);
+    if (this.#matter.hangsUp(message)) {
+      current.hungUp = true;
+      this.#endSoon(current);
+    }
+    return enough;
   }
 
   /** Asks now and then whether all is told: the engine may have lost the word of it. */

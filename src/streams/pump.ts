@@ -50,9 +50,9 @@ export class Pump<T> {
   }
 
   /** Reads the source to its end; never rejects: an error is for whoever asks next. */
-  async run(source: AsyncIterable<T> & Partial<Pushed<T>>): Promise<void> {
+  async run(source: AsyncIterable<T> | Pushed<T>): Promise<void> {
     try {
-      const pauses = source[push]?.((message) => this.put(message) || this.#ended) ?? this.#pull(source);
+      const pauses = push in source ? source[push]((message) => this.put(message) || this.#ended) : this.#pull(source);
       for await (const _ of pauses) {
         if (this.#ended) return;
         await this.#room();

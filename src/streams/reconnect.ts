@@ -37,10 +37,13 @@ export type Open<T> = (attempt: Attempt<T>) => AsyncIterable<T>;
  * ```
  */
 export function reconnect<T>(open: Open<T>, options: StreamOptions = {}): AsyncGenerator<T, void> {
+  return Object.assign(stay(open, resolve(options), options.signal), pushing(open, options));
+}
+
+/** The same for a pump, without a promise for each message. */
+export function pushing<T>(open: Open<T>, options: StreamOptions): Pushed<T> {
   const policy = resolve(options);
-  const { signal } = options;
-  const pushed: Pushed<T> = { [push]: (take) => stay(open, policy, signal, take) };
-  return Object.assign(stay(open, policy, signal), pushed);
+  return { [push]: (take) => stay(open, policy, options.signal, take) };
 }
 
 /**

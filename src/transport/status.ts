@@ -12,6 +12,9 @@ export type Fields = IncomingHttpHeaders & IncomingHttpStatusHeader;
 /** What is wrong with the headers of a response, if they are no gRPC ones. */
 export function refusal(fields: Fields): ConnectError | undefined {
   const status = fields[":status"] ?? 0;
+  // A proxy that speaks gRPC's language has more to say than HTTP's: nginx answers 204 with a status of gRPC's.
+  const told = status !== 200 && "grpc-status" in fields ? failureOf(fields, fields) : undefined;
+  if (told !== undefined) return told;
   if (status !== 200) return new ConnectError(`HTTP ${status}`, codeFromHttpStatus(status), toHeaders(fields));
   const type = fields["content-type"];
   if (type !== undefined && /^application\/grpc(\+proto)?\s*($|;)/i.test(type)) return undefined;
