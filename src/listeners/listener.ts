@@ -14,6 +14,7 @@ import { originOf } from "../streams/verdict.ts";
 import type { Action } from "./action.ts";
 import { toAction } from "./action.ts";
 import { beatTimeoutMs, heartbeat } from "./heartbeat.ts";
+import { Patience } from "./patience.ts";
 import type { RegisterOptions, Registration } from "./register.ts";
 import { register } from "./register.ts";
 import { Relay } from "./relay.ts";
@@ -35,8 +36,6 @@ export type ActionsOptions =
 
 /** For how long an engine without ListenV2 is not asked for it again, in milliseconds. */
 const oldListenMs = 600_000;
-/** The longest that an idle stream goes without a second one beside it, in milliseconds: proxies forget idle streams. */
-const idleMs = 180_000;
 /** How long the older stream is read beside a newer one, in milliseconds: what was sent on it is on its way. */
 const overlapMs = 8000;
 /** What an engine says that cannot answer at the moment, and a proxy in its name: it proves no engine. */
@@ -58,6 +57,7 @@ export class Listener {
   readonly #options: ActionsOptions;
   readonly #entry: Entry;
   readonly #work: Work;
+  readonly #patience = new Patience();
   /** Empty until it is registered. */
   #workerId: string;
   /** Whether work may have been lost on its way to this worker. */
@@ -182,7 +182,7 @@ export class Listener {
   /** Opens a second stream beside one that was idle for long, or old for long; when that one fails, the first stays. */
   #keepFresh(relay: Relay<AssignedAction>, signal: AbortSignal): void {
     const { clock, random } = this.#root;
-    const patienceMs = idleMs * (1 - 0.2 * random());
+    const patienceMs = this.#patience.ms * (1 - 0.2 * random());
     const due = () => this.#isOld ? this.#oldUntil : Math.max(this.#heardAt, this.#sentAt) + patienceMs;
     after(clock, Math.max(overlapMs, due() - clock.now()), signal, () => {
       if (due() <= clock.now() && relay.size === 1) {
@@ -198,7 +198,10 @@ export class Listener {
 
   /** The usual verdict, but for what only this stream can know. */
   async #judge(verdict: Verdict, ending: Ending, signal: AbortSignal): Promise<Verdict> {
-    const { error, origin, sent } = ending;
+    const { alone, error, origin, sent } = ending;
+    if (alone && sent && error !== undefined && verdict === "transient") {
+      this.#patience.cut(this.#root.clock.now() - Math.max(this.#heardAt, this.#sentAt));
+    }
     if (origin !== "engine" && sent) this.#doubtful = true;
     const lost = this.#lost !== undefined && error === this.#lost;
     this.#lost = undefined;

@@ -1,5 +1,4 @@
-import type { ConnectError } from "@connectrpc/connect";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Action } from "../../src/listeners/action.ts";
 import type { StreamError } from "../../src/streams/mod.ts";
 import { assert, suite } from "../harness.ts";
@@ -701,6 +700,46 @@ test("rule R15: an idle stream is renewed every three minutes, beside the old on
   assert.is(old?.over, true);
   assert.equal(rig.lines, []);
   assert.is(rig.client.health().ready, true);
+  await rig.done();
+});
+
+test("rule R15: where a proxy cuts idle streams after a minute, the third is renewed before it would be cut", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  const idle = new ConnectError("HTTP 504", Code.Unavailable);
+  for (let cut = 0; cut < 2; cut++) {
+    await rig.pass(60_000);
+    rig.remote.wire("listenV2").fail(idle);
+    await rig.pass(3000);
+  }
+  const third = rig.remote.opened("listenV2").at(-1);
+
+  await rig.pass(60_000);
+  const [renewed, ...later] = rig.remote.opened("listenV2").filter(({ at }) => at > (third?.at ?? Infinity));
+  renewed?.say(start(1));
+  await rig.pass(0);
+
+  const waitedMs = (renewed?.at ?? Infinity) - (third?.at ?? 0);
+  assert.ok(waitedMs > 30_000 && waitedMs < 50_000, `renewed after ${waitedMs} ms`);
+  assert.is(later.length, 0);
+  assert.is(loop.heard.length, 1);
+  await rig.done();
+});
+
+test("rule R15: two cuts after idle times that differ teach nothing", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  for (const idleMs of [60_000, 20_000]) {
+    await rig.pass(idleMs);
+    rig.remote.wire("listenV2").fail(new ConnectError("HTTP 504", Code.Unavailable));
+    await rig.pass(3000);
+  }
+  const opened = rig.remote.wires.length;
+
+  await rig.pass(100_000);
+
+  assert.is(rig.remote.wires.length, opened);
+  assert.is(loop.fate.text, "pending");
   await rig.done();
 });
 
