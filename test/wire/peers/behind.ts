@@ -190,5 +190,21 @@ export function behind(kind: ProxyKind): void {
     assert.is(engine.seen.count("Register"), 1);
   });
 
+  test("the idle limit is learned from two cuts, and no third stream runs into it", { limitMs: 10_000 }, async () => {
+    await begin({ idleMs: 300 });
+    // A minute at this pace.
+    const one = client({ clock: hasty(200), keepAlive: false, retry: { ...quick, connectTimeoutMs: 1_000_000 } });
+    await worker(one);
+    let cuts = 0;
+    void (async () => {
+      for await (const { state, stream } of one.status()) if (stream === "actions" && state === "waiting") cuts++;
+    })();
+
+    await until(() => engine.seen.count("ListenV2") >= 9);
+
+    assert.is(cuts, 2);
+    assert.is(one.health().ready, true);
+  });
+
   test.run();
 }
