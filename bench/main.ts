@@ -1,5 +1,6 @@
-// `npm run bench`: measures Coppice beside raw Connect and grpc-js, and writes docs/performance.md. About twelve minutes.
-// `npm run bench -- --quick` takes less than two, and only prints. `--rounds=N`, `--runtimes=node,bun`, `--minutes=N`.
+// `npm run bench`: measures Coppice beside connect-node, grpc-js and nice-grpc, and writes docs/performance.md. About twenty
+// minutes. `npm run bench -- --quick` takes less than two, and only prints; so does `--only=read,unary`, see `Part` in plan.ts.
+// `--rounds=N`, `--runtimes=node,bun`, `--minutes=N`.
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem, type } from "node:os";
@@ -15,7 +16,8 @@ import { bundle } from "./size.ts";
 
 const { values } = parseArgs({
   options: {
-    minutes: { type: "string", default: "12" },
+    minutes: { type: "string", default: "20" },
+    only: { type: "string" },
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
     runtimes: { type: "string" },
@@ -25,6 +27,7 @@ const base = values.quick ? quick : full;
 const plan = {
   ...base,
   rounds: values.rounds === undefined ? base.rounds : Number(values.rounds),
+  parts: base.parts.filter((part) => values.only?.split(",").includes(part) ?? true),
   runtimes: runtimes.filter((runtime) => values.runtimes?.split(",").includes(runtime) ?? true),
 };
 
@@ -41,13 +44,13 @@ const document = report(series, plan, {
   rounds,
   command: "npm run bench",
 }, bundle);
-if (values.quick) console.log(document);
+if (values.quick || values.only !== undefined) console.log(document);
 else writeFileSync(new URL("../docs/performance.md", import.meta.url), document);
 for (const failure of series.failures) console.error(failure);
 process.exit(series.failures.length > 0 ? 1 : 0);
 
 function versions(): Record<string, string> {
-  const packages = ["@connectrpc/connect-node", "@grpc/grpc-js", "@bufbuild/protobuf"];
+  const packages = ["@connectrpc/connect-node", "@grpc/grpc-js", "nice-grpc", "@bufbuild/protobuf"];
   return Object.fromEntries([
     ...plan.runtimes.map((runtime) => {
       const { stdout } = spawnSync(command(runtime)[0] ?? "", ["--version"], { encoding: "utf8" });

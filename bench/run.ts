@@ -1,8 +1,8 @@
 import { build } from "./built.ts";
 import type { Runtime } from "./measure.ts";
 import { measure } from "./measure.ts";
-import type { Plan } from "./plan.ts";
-import { blackHole, cuts, entries } from "./plan.ts";
+import type { Part, Plan } from "./plan.ts";
+import { blackHole, countFor, cuts, entries } from "./plan.ts";
 import type { Series } from "./series.ts";
 import { startSource } from "./source/child.ts";
 
@@ -29,41 +29,68 @@ export async function run(plan: Plan, series: Series, limitMs: number, say: (lin
   return made;
 
   async function round(runtime: Runtime, turned: <T>(list: readonly T[]) => readonly T[]): Promise<void> {
-    const { hostPort } = source;
-    for (const { bytes, count, warmup } of turned(plan.sizes)) {
-      for (const reader of turned(plan.readers)) {
-        await take(series, ["read", runtime, bytes, reader], runtime, "read", reader, hostPort, bytes, warmup, count);
-      }
-    }
-    for (const player of turned(["connect", "grpcjs", "reconnect"])) {
-      const { roundTrips } = plan;
-      await take(
-        series,
-        ["pingpong", runtime, player],
-        runtime,
-        "pingpong",
-        player,
-        hostPort,
-        roundTrips / 5,
-        roundTrips,
-      );
-    }
-    await Promise.all(cuts.map((cut) => recoveries(series, runtime, cut, 1)));
-    await take(series, ["replay", runtime], runtime, "replay", plan.keys);
-    for (const [entry, file] of Object.entries(entries)) {
-      await take(series, ["import", runtime, entry], runtime, "imports", `${built.href}src/${file.slice(4)}.js`);
-    }
-    await take(series, ["import", runtime, "connect"], runtime, "imports", "@connectrpc/connect-node");
-    if (made >= weighings) return;
-    for (const place of ["subscriptions", "client"]) {
-      await take(series, ["waiters", runtime, place], runtime, "waiters", place, hostPort, plan.waiters);
-    }
+    const { echo, hostPort } = source;
+    const note = (name: readonly (string | number)[], subject: string, ...args: readonly (string | number)[]) =>
+      take(series, [name[0] ?? "", runtime, ...name.slice(1)], runtime, subject, ...args);
+    const ways: Record<Part, () => Promise<void>> = {
+      async read() {
+        for (const { bytes, count, warmup } of turned(plan.sizes)) {
+          for (const reader of turned(plan.readers)) {
+            await note(["read", bytes, reader], "read", reader, hostPort, bytes, 1, warmup, countFor(reader, count));
+          }
+        }
+      },
+      async parallel() {
+        const { bytes, count, readers, streams, warmup } = plan.parallel;
+        for (const reader of turned(readers)) {
+          await note(["parallel", reader], "read", reader, hostPort, bytes, streams, warmup, countFor(reader, count));
+        }
+      },
+      async unary() {
+        for (const { atOnce, count, warmup } of turned(plan.calls)) {
+          for (const caller of turned(plan.callers)) {
+            await note(["unary", atOnce, caller], "unary", caller, echo, hostPort, atOnce, warmup, count);
+          }
+        }
+      },
+      async pingpong() {
+        const { players, roundTrips } = plan;
+        for (const player of turned(players)) {
+          await note(["pingpong", player], "pingpong", player, echo, hostPort, roundTrips / 5, roundTrips);
+        }
+      },
+      async idle() {
+        if (made >= weighings) return;
+        const { readers, streams } = plan.idle;
+        for (const reader of readers) await note(["idle", reader], "idle", reader, hostPort, streams);
+      },
+      async recover() {
+        await Promise.all(cuts.map((cut) => recoveries(series, runtime, cut, 1)));
+      },
+      replay: () => note(["replay"], "replay", plan.keys),
+      async waiters() {
+        if (made >= weighings) return;
+        for (const place of ["subscriptions", "client"]) {
+          await note(["waiters", place], "waiters", place, hostPort, plan.waiters);
+        }
+      },
+      async import() {
+        for (const [entry, file] of Object.entries(entries)) {
+          await note(["import", entry], "imports", `${built.href}src/${file.slice(4)}.js`);
+        }
+        await note(["import", "connect"], "imports", "@connectrpc/connect-node");
+      },
+      async bundle() {
+        // The report bundles: nothing of it depends on the round or the runtime.
+      },
+    };
+    for (const part of plan.parts) await ways[part]();
   }
 }
 
 /** The cut that takes longest to be noticed: on all runtimes at once, for all they do is wait. */
 async function blackHoles(plan: Plan, series: Series): Promise<void> {
-  if (plan.blackHoles === 0) return;
+  if (plan.blackHoles === 0 || !plan.parts.includes("recover")) return;
   await Promise.all(plan.runtimes.map((runtime) => recoveries(series, runtime, blackHole, plan.blackHoles)));
 }
 

@@ -1,10 +1,16 @@
 import { report } from "../bench/report.ts";
-import { quick } from "../bench/plan.ts";
+import { countFor, quick } from "../bench/plan.ts";
 import { Series } from "../bench/series.ts";
+import { echo } from "../bench/source/echo.ts";
 import { Frames } from "../bench/source/frames.ts";
 import { chunkOf, framed } from "../bench/source/messages.ts";
 import { done, lost, serve } from "../bench/source/server.ts";
+import type { CallerName } from "../bench/subjects/callers.ts";
+import { callAll, callers } from "../bench/subjects/callers.ts";
+import { source } from "../bench/subjects/clock.ts";
 import { runId } from "../bench/subjects/engine.ts";
+import type { PlayerName } from "../bench/subjects/players.ts";
+import { players } from "../bench/subjects/players.ts";
 import type { ReaderName } from "../bench/subjects/readers.ts";
 import { readers, requestFor } from "../bench/subjects/readers.ts";
 import { median, paired, spread } from "../bench/statistics.ts";
@@ -76,33 +82,59 @@ test(
   "every reader reads all that the source writes",
   { limitMs: 10_000 },
   async () => {
-    const source = await serve();
+    const server = await serve();
     for (const name of Object.keys(readers) as ReaderName[]) {
-      const reader = readers[name](source.hostPort);
+      const reader = readers[name](server.hostPort);
 
       await reader.read(requestFor(96, 3000), 3000);
 
       await reader.close();
     }
-    await source.close();
+    await server.close();
   },
 );
+
+test("who asks for no messages leaves a stream open, and the source counts it", { limitMs: 10_000 }, async () => {
+  const server = await serve();
+  const reader = readers.grpcjs(server.hostPort);
+  let settled = 0;
+  const given = Promise.allSettled(
+    Array.from({ length: 3 }, () => reader.read(requestFor(96, 0), 1).finally(() => settled++)),
+  );
+
+  while ((await source(server.hostPort)).streams < 3) await new Promise(setImmediate);
+
+  assert.equal([(await source(server.hostPort)).streams, settled], [3, 0]);
+  await server.close();
+  await given;
+  await reader.close();
+});
+
+test("every caller and every player gets back what it sends", { limitMs: 10_000 }, async () => {
+  const { close, hostPort } = await echo();
+
+  for (const name of Object.keys(callers) as CallerName[]) await callAll(callers[name](hostPort), 100, 8);
+  for (const name of Object.keys(players) as PlayerName[]) await players[name](hostPort)(50);
+
+  await close();
+});
+
+const circumstances = {
+  command: "npm run bench",
+  cores: 2,
+  date: "2026-01-02",
+  kernel: "Linux 6",
+  load: [0.5, 1],
+  machine: "2 × cores",
+  rounds: 1,
+  versions: { node: "24.0.0" },
+} as const;
 
 test("a report says what was measured, what was promised, and why something was missed", () => {
   const series = new Series();
   for (const [reader, rate] of [["connect", 100_000], ["reconnect", 50_000], ["live", 99_000]] as const) {
     for (const { bytes } of quick.sizes) series.add(["read", "node", bytes, reader, "perSecond"], rate);
   }
-  const circumstances = {
-    command: "npm run bench",
-    cores: 2,
-    date: "2026-01-02",
-    kernel: "Linux 6",
-    load: [0.5, 1],
-    machine: "2 × cores",
-    rounds: 1,
-    versions: { node: "24.0.0" },
-  } as const;
 
   const text = report(series, { ...quick, runtimes: ["node"] }, circumstances, () => ({ bytes: 2000, gzip: 1000 }));
 
@@ -111,6 +143,40 @@ test("a report says what was measured, what was promised, and why something was 
   assert.match(text, "| **no**: 0.50 ×, 0.50 ×, 0.50 × |");
   assert.match(text, "2026-01-02");
   assert.match(text, "2.0 kB, 1.0 kB gzipped");
+});
+
+test("each runtime is asked for its own ratio", () => {
+  const series = new Series();
+  const runtimes = ["node", "deno"] as const;
+  for (const runtime of runtimes) {
+    for (const [caller, rate] of [["connect", 1000], ["transport", 2500]] as const) {
+      series.add(["unary", runtime, 64, caller, "perSecond"], rate);
+    }
+  }
+
+  const text = report(series, { ...quick, runtimes }, circumstances, () => ({ bytes: 0, gzip: 0 }));
+
+  assert.match(text, "at least 4 / 2.3 / 2.6 × | **no**: 2.50 × (2.50–2.50) | yes: 2.50 × (2.50–2.50) |");
+});
+
+test("only what was asked for is reported, and nothing is bundled for nothing", () => {
+  const plan = { ...quick, parts: ["idle"], runtimes: ["node"] } as const;
+  const bundle = () => {
+    throw new Error("Nobody asked");
+  };
+
+  const text = report(new Series(), plan, circumstances, bundle);
+
+  assert.equal([...text.matchAll(/^## (.+)/gm)].map(([, title]) => title), [
+    "What is promised, and what was found",
+    "Idle streams",
+  ]);
+});
+
+test("who takes longer over each message is asked for fewer", () => {
+  const counts = ["raw", "connect", "transport"].map((name) => countFor(name, 1000));
+
+  assert.equal(counts, [4000, 250, 1000]);
 });
 
 test("ids differ in their first letter, which the source goes by", () => {

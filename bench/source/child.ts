@@ -10,6 +10,8 @@ export interface SourceProcess {
   readonly hostPort: string;
   /** The same behind a wire that can be cut. */
   readonly wire: string;
+  /** Gives back what it gets, see {@link Echo}. */
+  readonly echo: string;
   /** Cuts the wire. */
   cut(): void;
   /** See {@link Source.drain}. */
@@ -28,13 +30,14 @@ export async function startSource(port = 0, asks = 2): Promise<SourceProcess> {
   });
   if (child.stdout === null) throw new Error("Its output is a pipe");
   const [line] = await once(createInterface({ input: child.stdout }), "line");
-  const [hostPort = "", wire = ""] = String(line).split(" ");
+  const [hostPort = "", wire = "", echo = ""] = String(line).split(" ");
   const order = (line: string) => {
     child.stdin?.write(`${line}\n`);
   };
   return {
     hostPort,
     wire,
+    echo,
     cut: () => order("cut"),
     drain: () => order("drain"),
     async kill() {

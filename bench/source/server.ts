@@ -5,7 +5,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { SubscribeToWorkflowEventsRequestSchema } from "../../src/proto.ts";
 import { Frames } from "./frames.ts";
 import type { Chunk } from "./messages.ts";
-import { chunkOf, framed, resultOf } from "./messages.ts";
+import { chunkOf, resultOf } from "./messages.ts";
 
 /** Messages come from here: nothing is computed per message, so that a reader is measured and not its server. */
 export interface Source {
@@ -24,8 +24,6 @@ export interface SourceOptions {
   readonly asks?: number | undefined;
 }
 
-/** Runs whose id begins so are answered at once, with the message that asked. */
-export const echoed = "e";
 /** Runs whose id begins so are done. */
 export const done = "d";
 /** Runs whose id begins so are answered when they are asked for the second time: what a cut has lost. */
@@ -37,7 +35,8 @@ const firstLetter = 2;
 
 /**
  * Serves three paths: `SubscribeToWorkflowEvents` writes as many messages as its request says ("bytes:count" for a run
- * id), `SubscribeToWorkflowRuns` answers by the first letter of an id, and `/cpu` tells the server's own CPU time in µs.
+ * id; none, and the stream stays open), `SubscribeToWorkflowRuns` answers by the first letter of an id, and `/state` tells the
+ * server's own CPU time and how many streams are open.
  */
 export async function serve({ port = 0, asks = 2 }: SourceOptions = {}): Promise<Source> {
   const sessions = new Set<ServerHttp2Session>();
@@ -53,12 +52,12 @@ export async function serve({ port = 0, asks = 2 }: SourceOptions = {}): Promise
   server.on("stream", (stream, headers) => {
     const path = headers[":path"] ?? "";
     stream.on("error", ignore);
-    if (path === "/cpu") return cpu(stream);
+    if (path === "/state") return state(stream, open.size);
+    open.add(stream);
+    stream.once("close", () => open.delete(stream));
     stream.respond(head, { waitForTrailers: true });
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
     if (!runs.test(path)) return events(stream, chunks);
-    open.add(stream);
-    stream.once("close", () => open.delete(stream));
     results(stream, seen, asks);
   });
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
@@ -78,10 +77,10 @@ export async function serve({ port = 0, asks = 2 }: SourceOptions = {}): Promise
   };
 }
 
-function cpu(stream: ServerHttp2Stream): void {
+function state(stream: ServerHttp2Stream, streams: number): void {
   const { system, user } = process.cpuUsage();
   stream.respond({ ":status": 200 });
-  stream.end(String(user + system));
+  stream.end(JSON.stringify({ cpuMs: (user + system) / 1000, streams }));
 }
 
 /** Writes what the request asks for, as fast as it is read. */
@@ -93,7 +92,7 @@ function events(stream: ServerHttp2Stream, chunks: Map<number, Chunk>): void {
       const [bytes = 0, count = 0] = workflowRunId.split(":").map(Number);
       const chunk = chunks.get(bytes) ?? chunkOf(bytes);
       chunks.set(bytes, chunk);
-      pour(stream, chunk, count);
+      if (count > 0) pour(stream, chunk, count);
     });
   });
 }
@@ -117,11 +116,10 @@ function pour(stream: ServerHttp2Stream, { bytes, frame, messages }: Chunk, coun
 function results(stream: ServerHttp2Stream, seen: Map<string, number>, asks: number): void {
   const frames = new Frames();
   const decoder = new TextDecoder();
-  const [echo, once, twice] = [echoed, done, lost].map((letter) => letter.charCodeAt(0));
+  const [once, twice] = [done, lost].map((letter) => letter.charCodeAt(0));
   stream.on("data", (piece: Uint8Array) => {
     frames.take(piece, (message) => {
       const letter = message[firstLetter];
-      if (letter === echo) stream.write(framed(message));
       if (letter !== once && letter !== twice) return;
       const runId = decoder.decode(message.subarray(firstLetter));
       const times = (seen.get(runId) ?? 0) + 1;

@@ -1,14 +1,13 @@
-// How fast one reader reads: read.ts NAME HOST:PORT BYTES WARMUP COUNT.
+// How fast one reader reads, so many streams at once: read.ts NAME HOST:PORT BYTES STREAMS WARMUP COUNT, both per stream.
 import process from "node:process";
-import { cost, sourceCpuMs, tell } from "./clock.ts";
+import { rate, tell } from "./clock.ts";
 import type { ReaderName } from "./readers.ts";
 import { readers, requestFor } from "./readers.ts";
 
 const [name = "", hostPort = "", ...numbers] = process.argv.slice(2);
-const [bytes = 0, warmup = 0, count = 0] = numbers.map(Number);
+const [bytes = 0, streams = 0, warmup = 0, count = 0] = numbers.map(Number);
 const reader = readers[name as ReaderName](hostPort); // The plan knows the names.
-await reader.read(requestFor(bytes, warmup), warmup);
-const before = await sourceCpuMs(hostPort);
-const { cpuMs, wallMs } = await cost(() => reader.read(requestFor(bytes, count), count));
-const sourceMs = await sourceCpuMs(hostPort) - before;
-tell({ perSecond: count / wallMs * 1000, cpuUs: cpuMs / count * 1000, sourceBusy: sourceMs / wallMs });
+const read = (count: number) =>
+  Promise.all(Array.from({ length: streams }, () => reader.read(requestFor(bytes, count), count)));
+await read(warmup);
+tell(await rate(hostPort, streams * count, () => read(count)));

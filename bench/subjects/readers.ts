@@ -1,16 +1,15 @@
 import { connect } from "node:http2";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
-import grpc from "@grpc/grpc-js";
 import type { SubscribeToWorkflowEventsRequest, WorkflowEvent } from "../../src/proto.ts";
-import { Dispatcher, SubscribeToWorkflowEventsRequestSchema, WorkflowEventSchema } from "../../src/proto.ts";
+import { Dispatcher, SubscribeToWorkflowEventsRequestSchema } from "../../src/proto.ts";
 import { follow, only } from "../../src/streams/follow.ts";
 import type { Open } from "../../src/streams/mod.ts";
 import { Gate, LiveStream, reconnect } from "../../src/streams/mod.ts";
 import type { Channel } from "../../src/transport/channel.ts";
-import { openChannel } from "../../src/transport/channel.ts";
 import { framed } from "../source/messages.ts";
+import { niceClient } from "./nice.ts";
+import { channelTo, connectNode, definitions, grpcClient, methods } from "./peers.ts";
 
 /** One way to read the events of a run. */
 export interface Subject {
@@ -24,9 +23,11 @@ export const readers = {
   /** Nothing but HTTP/2: counts bytes and knows no message. */
   raw,
   /** Connect's own transport, and a loop over its response. */
-  connect: connectNode,
+  connect: overConnect,
   /** grpc-js with a listener. */
   grpcjs,
+  /** nice-grpc, and a loop over its response. */
+  nice,
   /** Our transport by its own stream call. */
   transport: overTransport,
   /** The same under Connect's client. */
@@ -45,18 +46,6 @@ export function requestFor(bytes: number, count: number): SubscribeToWorkflowEve
   return create(SubscribeToWorkflowEventsRequestSchema, { workflowRunId: `${bytes}:${count}` });
 }
 
-/** A connection of ours to one place. */
-export function channelTo(hostPort: string): Channel {
-  const [host = "", port] = hostPort.split(":");
-  return openChannel({ address: async () => ({ host, port: Number(port) }) });
-}
-
-/** The paths that the source serves. */
-export const paths = {
-  events: `/${Dispatcher.typeName}/${Dispatcher.method.subscribeToWorkflowEvents.name}`,
-  runs: `/${Dispatcher.typeName}/${Dispatcher.method.subscribeToWorkflowRuns.name}`,
-} as const;
-
 function raw(hostPort: string): Subject {
   const windowBytes = 2 ** 20;
   const session = connect(`http://${hostPort}`, { settings: { initialWindowSize: windowBytes } });
@@ -65,18 +54,18 @@ function raw(hostPort: string): Subject {
     read: (request) =>
       new Promise((resolve, reject) => {
         let bytes = 0;
-        const stream = session.request({ ":method": "POST", ":path": paths.events });
+        const stream = session.request({ ":method": "POST", ":path": definitions.events.path });
         stream.on("data", (piece: Uint8Array) => bytes += piece.length);
         stream.on("error", reject);
         stream.on("end", resolve);
-        stream.end(framed(toBinary(SubscribeToWorkflowEventsRequestSchema, request)));
+        stream.end(framed(definitions.events.requestSerialize(request)));
       }),
     close: () => session.close(),
   };
 }
 
-function connectNode(hostPort: string): Subject {
-  const client = createClient(Dispatcher, createGrpcTransport({ baseUrl: `http://${hostPort}` }));
+function overConnect(hostPort: string): Subject {
+  const client = connectNode(hostPort);
   return {
     read: (request, count) => readAll(client.subscribeToWorkflowEvents(request), count),
     close: () => {},
@@ -84,14 +73,12 @@ function connectNode(hostPort: string): Subject {
 }
 
 function grpcjs(hostPort: string): Subject {
-  const client = new grpc.Client(hostPort, grpc.credentials.createInsecure());
-  const encode = (request: SubscribeToWorkflowEventsRequest) =>
-    Buffer.from(toBinary(SubscribeToWorkflowEventsRequestSchema, request));
-  const decode = (bytes: Buffer) => fromBinary(WorkflowEventSchema, bytes);
+  const client = grpcClient(hostPort);
+  const { path, requestSerialize, responseDeserialize } = definitions.events;
   return {
     read: (request) =>
       new Promise((resolve, reject) => {
-        const call = client.makeServerStreamRequest(paths.events, encode, decode, request);
+        const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
         let length = 0;
         call.on("data", (event: WorkflowEvent) => length += event.eventPayload.length);
         call.on("error", reject);
@@ -101,13 +88,17 @@ function grpcjs(hostPort: string): Subject {
   };
 }
 
+function nice(hostPort: string): Subject {
+  const { client, close } = niceClient(hostPort);
+  return { read: (request, count) => readAll(client.events(request), count), close };
+}
+
 function overTransport(hostPort: string): Subject {
   const channel = channelTo(hostPort);
-  const method = Dispatcher.method.subscribeToWorkflowEvents;
   return {
     read: async (request, count) => {
       const { transport } = channel;
-      const { message } = await transport.stream(method, undefined, undefined, undefined, only(request));
+      const { message } = await transport.stream(methods.events, undefined, undefined, undefined, only(request));
       await readAll(message, count);
     },
     close: () => channel.close(),
@@ -151,8 +142,7 @@ function pumped(hostPort: string): Subject {
 }
 
 function opener(channel: Channel, request: SubscribeToWorkflowEventsRequest): Open<WorkflowEvent> {
-  const method = Dispatcher.method.subscribeToWorkflowEvents;
-  return ({ live, signal }) => follow(channel.transport, method, only(request), { live, signal });
+  return ({ live, signal }) => follow(channel.transport, methods.events, only(request), { live, signal });
 }
 
 /** Breaks after the last message, for a stream that reconnects has no end. */

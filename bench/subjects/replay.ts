@@ -9,7 +9,7 @@ import { startSource } from "../source/child.ts";
 import { done, lost } from "../source/server.ts";
 import { cost, tell } from "./clock.ts";
 import { runId } from "./engine.ts";
-import { channelTo } from "./readers.ts";
+import { channelTo } from "./peers.ts";
 
 const size = Number(process.argv[2]);
 const source = await startSource();

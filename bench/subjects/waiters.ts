@@ -1,6 +1,5 @@
 // How much heap one who waits takes, above the id: waiters.ts WHERE HOST:PORT COUNT, with the collector exposed.
 import process from "node:process";
-import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import type { SubscribeToWorkflowRunsRequest, WorkflowRunEvent } from "../../src/proto.ts";
 import { Dispatcher } from "../../src/proto.ts";
@@ -8,7 +7,8 @@ import { Gate, Subscriptions } from "../../src/streams/mod.ts";
 import { done } from "../source/server.ts";
 import { tell } from "./clock.ts";
 import { clientOf, runId } from "./engine.ts";
-import { channelTo } from "./readers.ts";
+import { heap } from "./heap.ts";
+import { channelTo } from "./peers.ts";
 
 const [where = "", hostPort = "", count = "0"] = process.argv.slice(2);
 const size = Number(count);
@@ -33,34 +33,13 @@ const places: Record<string, () => (id: string) => Promise<unknown>> = {
   },
 };
 
-async function heapBytes(): Promise<number> {
-  for (let round = 0; round < 3; round++) {
-    await sleep(30);
-    collect();
-  }
-  return used();
-}
-
-const { collect, used } = await heap();
-
-/** The collector and the size of the heap, as each runtime has them. */
-async function heap(): Promise<{ collect: () => void; used: () => number }> {
-  if ("bun" in process.versions) {
-    const name = "bun:jsc"; // A name in a variable, for no other runtime knows the module.
-    const { fullGC, heapSize } = await import(name);
-    return { collect: fullGC, used: heapSize };
-  }
-  const { gc } = globalThis;
-  if (gc === undefined) throw new Error("The collector is not exposed");
-  return { collect: () => gc(), used: () => process.memoryUsage().heapUsed };
-}
-
 const wait = places[where]?.();
 if (wait === undefined) throw new TypeError(`There is no place ${where}`);
 const ids = Array.from({ length: size }, (_, number) => runId("a", number));
 // As keys of a map they will be flat and hashed: what an id takes is the caller's.
 if (new Set(ids).size !== size) throw new Error("Ids differ");
 await wait(runId(done, 0));
+const { heapBytes } = await heap();
 const before = await heapBytes();
 for (const id of ids) void wait(id); // The process ends first.
 // Answered when everything before it was read.
