@@ -8,7 +8,7 @@ import { FrameReader } from "./frames.ts";
 import { Messages } from "./messages.ts";
 import type { Session } from "./session.ts";
 import type { Fields } from "./status.ts";
-import { failureOf, refusal, resetOf, toHeaders } from "./status.ts";
+import { failureOf, refusal, resetOf, toHeaders, unspoken } from "./status.ts";
 
 /** How responses are read. */
 export interface Reading {
@@ -165,9 +165,12 @@ export class Call<O extends DescMessage> {
     if (this.#broke instanceof ConnectError || this.#broke instanceof StreamError) return this.#broke;
     const { rstCode } = this.#stream;
     const lost = this.#session.loss(this.#broke) ?? resetOf(rstCode, this.#broke);
-    if (lost !== undefined) return rstCode === constants.NGHTTP2_REFUSED_STREAM ? markUnsent(lost) : lost;
-    if (this.#headers === undefined) return new ConnectError("The stream closed without a response", Code.Unavailable);
-    return this.#frames.broken ? incomplete() : new ConnectError("protocol error: missing status", Code.Internal);
+    const unanswered = this.#headers === undefined;
+    // Whatever a peer calls it: who has answered has seen the request.
+    const refused = unanswered && rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    if (lost !== undefined) return refused ? markUnsent(lost) : lost;
+    if (unanswered) return new ConnectError("The stream closed without a response", Code.Unavailable);
+    return this.#frames.broken ? incomplete() : unspoken();
   }
 
   #finish(failure: unknown): void {

@@ -26,15 +26,21 @@ export function refusal(fields: Fields): ConnectError | undefined {
  * themselves, never the code: it alone says what to do.
  */
 export function failureOf(status: Fields, headers: Fields): ConnectError | undefined {
-  const said = String(status["grpc-status"]);
+  const said = status["grpc-status"];
   if (said === "0") return undefined;
+  if (said === undefined) return unspoken();
   const metadata = toHeaders(status);
   if (status !== headers) { for (const [name, value] of toHeaders(headers)) metadata.append(name, value); }
-  const code = codes.get(said);
-  if (code === undefined) return new ConnectError(`invalid grpc-status: ${said}`, Code.Internal, metadata);
+  const code = codes.get(String(said));
+  if (code === undefined) return new ConnectError(`invalid grpc-status: ${String(said)}`, Code.Internal, metadata);
   const error = new ConnectError(decoded(String(status["grpc-message"] ?? "")), code, metadata);
   error.details = detailsIn(status["grpc-status-details-bin"]);
   return error;
+}
+
+/** A peer that ended without a word on how. */
+export function unspoken(): ConnectError {
+  return new ConnectError("protocol error: missing status", Code.Internal);
 }
 
 /** By the number that a status has on the wire. */
