@@ -50,6 +50,7 @@ export class Call<O extends DescMessage> {
   #status: Fields | undefined;
   #header: Headers | undefined;
   #trailer: Headers | undefined;
+  #begun = false;
   #ended = false;
   #broke: unknown;
   #over = false;
@@ -91,6 +92,11 @@ export class Call<O extends DescMessage> {
     return this.#trailer ??= this.#trailersInto(new Headers());
   }
 
+  /** Whether {@link opened} resolves. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
   /** Whether it has its whole answer, and takes no more of the request. */
   get over(): boolean {
     return this.#over;
@@ -108,10 +114,15 @@ export class Call<O extends DescMessage> {
     if ("grpc-status" in fields) this.#status = fields;
     const wrong = refusal(fields) ?? this.#encoded(fields) ?? (this.#status && failureOf(this.#status, fields));
     if (wrong !== undefined) return this.#finish(wrong);
-    this.#open();
+    this.#begin();
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const bytes of early) this.#cut(bytes);
+  }
+
+  #begin(): void {
+    this.#begun = true;
+    this.#open();
   }
 
   #encoded(fields: Fields): ConnectError | undefined {
@@ -178,7 +189,7 @@ export class Call<O extends DescMessage> {
     this.#over = true;
     this.#early = undefined;
     if (this.#trailer !== undefined) this.#trailersInto(this.#trailer);
-    if (failure === undefined) this.#open();
+    if (failure === undefined) this.#begin();
     else this.#refuse(failure);
     this.messages.end(failure);
     // Not in the turn of the end, for the runtime may close the stream by itself.

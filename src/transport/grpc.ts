@@ -7,11 +7,11 @@ import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import type { Clock } from "../streams/clock.ts";
-import { onAbort } from "../streams/signal.ts";
+import { linked, onAbort, unlessAborted } from "../streams/signal.ts";
 import { Call } from "./call.ts";
 import { asError, Life } from "./life.ts";
 import type { Writing } from "./request.ts";
-import { encode, release, write } from "./request.ts";
+import { encode, Input, write } from "./request.ts";
 import type { Sessions } from "./sessions.ts";
 
 /** How calls are made, with every default in its place. */
@@ -83,7 +83,10 @@ export class Grpc implements Transport {
   ): Promise<StreamResponse<I, O>> {
     const life = this.#live(signal, timeoutMs);
     const common = this.#request(method, life, header, contextValues);
-    const response = await this.#run(life, { ...common, method, stream: true, message: complete(method.input, input) });
+    const message = new Input(method.input, input);
+    // However it ends, and the caller's own iterable: what interceptors put around it may be deaf while it waits.
+    onAbort(life.signal, () => void message.release(life.outcome));
+    const response = await this.#run(life, { ...common, method, stream: true, message });
     return response as StreamResponse<I, O>; // The answer to this method.
   }
 
@@ -136,13 +139,14 @@ export class Grpc implements Transport {
   async #stream(life: Life, request: StreamRequest): Promise<StreamResponse> {
     const { message: input, method } = request;
     // One message goes with the headers and the end, in one write.
-    const whole = method.methodKind === "server_streaming" ? await this.#gather(method, input) : undefined;
-    const messages = whole === undefined ? input[Symbol.asyncIterator]() : undefined;
+    const single = method.methodKind === "server_streaming";
+    const whole = single ? await unlessAborted(this.#gather(method, input), life.signal) : undefined;
     const { call, http2 } = await this.#open(life, request, (error) => {
-      if (messages !== undefined) release(messages, error);
-      life.end(error);
+      if (call.begun) life.end(error); // An interceptor may make a call again that failed before.
     });
-    if (messages !== undefined) void write(messages, (message) => this.#encode(method, message), http2, call);
+    if (whole === undefined) {
+      void write(input[Symbol.asyncIterator](), (message) => this.#encode(method, message), http2, call);
+    }
     for (const frame of whole?.slice(0, -1) ?? []) http2.write(frame);
     if (whole !== undefined) http2.end(whole.at(-1));
     await call.opened;
@@ -159,25 +163,30 @@ export class Grpc implements Transport {
   /** Opens the stream of a call. `settled` is called once, when the last of its messages was read, or none will be. */
   async #open(life: Life, request: AnyRequest, settled: (error: unknown) => void): Promise<Opened> {
     const { acceptCompression, binaryOptions, connectTimeoutMs, readMaxBytes } = this.#options;
-    const { method: { output }, signal } = request;
-    signal.throwIfAborted();
-    const session = this.#sessions.connection ?? await this.#sessions.ready(signal, connectTimeoutMs);
-    // It may have been left in the very turn in which the dial was done.
-    for (const one of [signal, life.signal]) one.throwIfAborted();
-    const http2 = session.request(this.#headers(request));
-    const reading = { binary: binaryOptions, compressions: acceptCompression, maxBytes: readMaxBytes };
-    const call = new Call(output, reading, session, http2, {
-      expired: () => life.expired(),
-      settled: (error) => {
-        for (const leave of leaves) leave();
-        settled(error);
-      },
-    });
     // An interceptor may have put a signal of its own in the place of ours.
-    const leaves = [...new Set([life.signal, signal])].map((one) =>
-      onAbort(one, () => call.abort(asError(one.reason, Code.Canceled)))
-    );
-    return { call, http2 };
+    const own = request.signal === life.signal ? undefined : linked(life.signal, request.signal);
+    const signal = own?.signal ?? life.signal;
+    try {
+      signal.throwIfAborted();
+      const session = this.#sessions.connection ?? await this.#sessions.ready(signal, connectTimeoutMs);
+      // It may have been left in the very turn in which the dial was done.
+      signal.throwIfAborted();
+      const http2 = session.request(this.#headers(request));
+      const reading = { binary: binaryOptions, compressions: acceptCompression, maxBytes: readMaxBytes };
+      const call = new Call(request.method.output, reading, session, http2, {
+        expired: () => life.expired(),
+        settled: (error) => {
+          leave();
+          own?.release();
+          settled(error);
+        },
+      });
+      const leave = onAbort(signal, () => call.abort(asError(signal.reason, Code.Canceled)));
+      return { call, http2 };
+    } catch (error) {
+      own?.release();
+      throw error;
+    }
   }
 
   #headers({ header, url }: AnyRequest): OutgoingHttpHeaders {
@@ -225,33 +234,11 @@ function answer<S extends boolean, M extends DescMethod, T>(stream: S, method: M
   };
 }
 
-/** Takes partial messages and yields full ones, for the interceptors; by hand, for a generator would be deaf to `return`. */
-function complete<I extends DescMessage>(
-  schema: I,
-  input: AsyncIterable<MessageInitShape<I>>,
-): AsyncIterable<MessageShape<I>> {
-  const fill = (next: IteratorResult<MessageInitShape<I>>): IteratorResult<MessageShape<I>> =>
-    next.done === true ? next : { done: false, value: create(schema, next.value) };
-  return {
-    [Symbol.asyncIterator]: () => {
-      const inner = input[Symbol.asyncIterator]();
-      return {
-        next: async () => fill(await inner.next()),
-        return: async (value: unknown) => fill(await inner.return?.(value) ?? { done: true, value }),
-        throw: async (error: unknown) => {
-          if (inner.throw === undefined) throw error;
-          return fill(await inner.throw(error));
-        },
-      };
-    },
-  };
-}
-
 function misanswered(what: string): ConnectError {
   return new ConnectError(`protocol error: ${what} for unary method`, Code.Unimplemented);
 }
 
 /** At most eight digits and a unit: a long time is told in seconds. */
 function timeoutOf(ms: number): string {
-  return ms < 1e8 ? `${Math.ceil(ms)}m` : `${Math.min(Math.ceil(ms / 1000), 1e8 - 1)}S`;
+  return ms <= 1e8 - 1 ? `${Math.ceil(ms)}m` : `${Math.min(Math.ceil(ms / 1000), 1e8 - 1)}S`;
 }

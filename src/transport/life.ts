@@ -13,6 +13,7 @@ export class Life {
   readonly #clock: Clock;
   readonly #deadline: number;
   #over = false;
+  #error: unknown;
 
   constructor(clock: Clock, signal: AbortSignal | undefined, timeoutMs: number | undefined) {
     this.timeoutMs = timeoutMs;
@@ -32,9 +33,16 @@ export class Life {
     return this.#clock.now() >= this.#deadline ? timedOut() : undefined;
   }
 
+  /** How it ended, once it has: `undefined` for well. */
+  get outcome(): unknown {
+    return this.#over ? this.#error : asError(this.signal.reason, Code.Canceled);
+  }
+
   /** It ended by itself, with this error or well. */
   end(error?: unknown): void {
+    if (this.signal.aborted) return;
     this.#over = true;
+    this.#error = error;
     this.#linked.abort(error);
   }
 

@@ -1,5 +1,5 @@
-import type { BinaryWriteOptions, DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { toBinary } from "@bufbuild/protobuf";
+import type { BinaryWriteOptions, DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { ClientHttp2Stream } from "node:http2";
@@ -53,6 +53,7 @@ export async function write<M>(
       const bytes = framed instanceof Uint8Array ? framed : await framed;
       if (call.over) return;
       if (!stream.write(bytes)) await writable(stream);
+      if (call.over) return;
     }
     if (!call.over) stream.end();
   } catch (error) {
@@ -60,15 +61,40 @@ export async function write<M>(
   }
 }
 
-/** Lets go of the caller's iterable: tells it what broke the call, and that nobody will ask again. */
-export function release<M>(messages: AsyncIterator<M>, error: unknown): void {
-  const tell = async () => {
-    if (error !== undefined) await messages.throw?.(error);
-    await messages.return?.();
-  };
-  tell().catch(() => {
-    // One that throws while it is thrown away has nobody left to tell.
-  });
+/** What the caller sends: takes partial messages, and yields full ones for the interceptors. */
+export class Input<I extends DescMessage> implements AsyncIterable<MessageShape<I>> {
+  readonly #schema: I;
+  readonly #input: AsyncIterable<MessageInitShape<I>>;
+  #begun: AsyncIterator<MessageInitShape<I>> | undefined;
+
+  constructor(schema: I, input: AsyncIterable<MessageInitShape<I>>) {
+    this.#schema = schema;
+    this.#input = input;
+  }
+
+  /** By hand, for a generator would be deaf to `return` while it waits. */
+  [Symbol.asyncIterator](): AsyncIterator<MessageShape<I>> {
+    const inner = this.#begun = this.#input[Symbol.asyncIterator]();
+    return {
+      next: async () => this.#fill(await inner.next()),
+      return: async (value: unknown) => this.#fill(await inner.return?.(value) ?? { done: true, value }),
+    };
+  }
+
+  /** Lets go of the caller's iterable: tells it what broke the call, and that nobody will ask again. */
+  async release(error: unknown): Promise<void> {
+    try {
+      const iterator = this.#begun ?? this.#input[Symbol.asyncIterator]();
+      if (error !== undefined) await iterator.throw?.(error);
+      await iterator.return?.();
+    } catch {
+      // One that throws while it is thrown away has nobody left to tell.
+    }
+  }
+
+  #fill(next: IteratorResult<MessageInitShape<I>>): IteratorResult<MessageShape<I>> {
+    return next.done === true ? next : { done: false, value: create(this.#schema, next.value) };
+  }
 }
 
 function toBytes<I extends DescMessage>(schema: I, message: MessageShape<I>, { binary }: Writing): Uint8Array {
