@@ -102,7 +102,7 @@ function intro() {
     const { stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
     return `${runtime[0].toUpperCase()}${runtime.slice(1)} ${/\d+\.\d+\.\d+/.exec(stdout)?.[0]}`;
   };
-  const packages = ["@connectrpc/connect", "@connectrpc/connect-node", "@bufbuild/protobuf"].map((name) =>
+  const packages = ["@connectrpc/connect", "@bufbuild/protobuf"].map((name) =>
     `${name} ${JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, "utf8")).version}`
   );
   return `# Faults: what goes wrong, and what a stream makes of it
@@ -113,10 +113,11 @@ Measured by \`npm run faults\` on ${new Date().toISOString().slice(0, 10)}, over
 
 Each fault meets a \`reconnect()\` over a channel of Coppice's own, with its waits and pings scaled down: every wait is
 20 ms, a connect may take 200 ms. A name with \`[pre]\` strikes in place of the answer, one without behind headers and a
-message. The code is Connect's; it tells little, and some are a matter of luck: then all that were seen are there. Who
-ended the stream is asked first, then what that means. "Opens again" is after the wait, on the next connection if need
-be, and the next message arrives. The milliseconds are from the fault to its ending, over all runtimes. After each of
-them nothing was left: no stream on the server, no connection, no listener on the caller's signal.
+message. The code is what the caller gets; it tells little, for a proxy and the wire have the engine's own. Where
+several were seen, all are there. Who ended the stream is asked first, then what that means. "Opens again" is after the
+wait, on the next connection if need be, and the next message arrives. The milliseconds are from the fault to its
+ending, over all runtimes. After each of them nothing was left: no stream on the server, no connection, no listener on
+the caller's signal.
 
 \`sess_destroy\` is what the server's own node:http2 does, and servers run on the runtime measured: Node's cuts the
 connection, those of Deno and Bun end each stream first. Other faults of streams are made byte by byte, the same on all.
