@@ -200,7 +200,8 @@ export class Call<O extends DescMessage> {
     const stream = this.#stream;
     // Node keeps a stream for ever that its peer has reset while a part of the request waited to be written.
     if (stream.closed) stream.destroy();
-    else if (failure !== undefined) stream.close(constants.NGHTTP2_CANCEL);
+    // What its peer takes no more would wait to be sent for ever.
+    else if (failure !== undefined || stream.writableLength > 0) stream.close(constants.NGHTTP2_CANCEL);
     // What was written to its end closes by itself, when the last of it is sent.
     else if (!stream.writableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
   }

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { Echo } from "../fixtures/echo/gen/echo_pb.ts";
 import { assert, suite } from "../harness.ts";
 import type { Row } from "./grpc.ts";
-import { everyKind, hear, heed, note, open, rows, texts, told } from "./grpc.ts";
+import { everyKind, hear, heed, listeners, note, open, rows, texts, told } from "./grpc.ts";
 import { answer, pause, until } from "./server.ts";
 
 const test = suite("grpc aborts");
@@ -188,21 +188,10 @@ rows(test, {
     }),
     async play(stage) {
       const life = new AbortController();
-      const { addEventListener, removeEventListener } = life.signal;
-      let listeners = 0;
-      Object.assign(life.signal, {
-        addEventListener: (...args: Parameters<typeof addEventListener>) => {
-          listeners++;
-          addEventListener.apply(life.signal, args);
-        },
-        removeEventListener: (...args: Parameters<typeof removeEventListener>) => {
-          listeners--;
-          removeEventListener.apply(life.signal, args);
-        },
-      });
+      const count = listeners(life.signal);
       for (let calls = 0; calls < 5; calls++) await everyKind(stage, { signal: life.signal });
       await pause(5);
-      stage.log.splice(0, stage.log.length, `${listeners} listeners`);
+      stage.log.splice(0, stage.log.length, `${count()} listeners`);
       assert.not(life.signal.aborted);
     },
     seen: ["0 listeners"],

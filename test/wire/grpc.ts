@@ -230,3 +230,20 @@ export async function all(notes: AsyncIterable<Note>): Promise<string> {
   for await (const { text } of notes) heard.push(text);
   return heard.join();
 }
+
+/** Counts who listens to a signal from now on. */
+export function listeners(signal: AbortSignal): () => number {
+  const { addEventListener, removeEventListener } = signal;
+  let count = 0;
+  Object.assign(signal, {
+    addEventListener: (...args: Parameters<typeof addEventListener>) => {
+      count++;
+      addEventListener.apply(signal, args);
+    },
+    removeEventListener: (...args: Parameters<typeof removeEventListener>) => {
+      count--;
+      removeEventListener.apply(signal, args);
+    },
+  });
+  return () => count;
+}
