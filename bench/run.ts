@@ -49,7 +49,8 @@ export async function run(plan: Plan, series: Series, limitMs: number, say: (lin
       async unary() {
         for (const { atOnce, count, warmup } of turned(plan.calls)) {
           for (const caller of turned(plan.callers)) {
-            await note(["unary", atOnce, caller], "unary", caller, echo, hostPort, atOnce, warmup, count);
+            const enough = countFor(caller, count);
+            await note(["unary", atOnce, caller], "unary", caller, echo, hostPort, atOnce, warmup, enough);
           }
         }
       },

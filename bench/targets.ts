@@ -97,11 +97,24 @@ export const targets: readonly Target[] = [
       return { text: rates.map(times).join(", "), met: rates.every((rate) => rate >= 1 - noise) };
     },
   })),
-  faster("Unary calls, 64 at once, over connect-node", { node: 4, deno: 2.3, bun: 2.6 }, ["unary", 64], [
-    "transport",
-    "connect",
-  ]),
-  faster(`Ping-pong by ${own}, over connect-node`, each(1.3), ["pingpong"], ["transport", "connect"]),
+  faster(
+    "Unary calls, 64 at once, over connect-node",
+    { node: 4, deno: 2.3, bun: 2.6 },
+    ["unary", 64],
+    ["transport", "connect"],
+    "a call has a fixed price below any transport: on bare `node:http2`, without gRPC, it takes 43 µs of CPU on Node and 55 on " +
+      "Deno. What we add is spread over what a call is made of (on Node, by the profile: 14 µs of garbage collection more, 8 for " +
+      "encoding and decoding, about 10 for the signal that an abort comes by, 4 for setting up the call); nothing of it " +
+      "stands out.",
+  ),
+  faster(
+    `Ping-pong by ${own}, over connect-node`,
+    each(1.3),
+    ["pingpong"],
+    ["transport", "connect"],
+    "of the 120 µs of a round trip the client works for 20 on Node, by the profile; the rest is the server's turn and the time in " +
+      "which the machine wakes one process after the other, the same for all.",
+  ),
   atMost(
     "An idle stream takes at most 10 KB of heap",
     10_000,
