@@ -56,6 +56,9 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
   #paused = false;
   #ended = false;
   #drained = false;
+  #dropped = false;
+  /** How many are being unpacked for somebody. */
+  #unpacking = 0;
   #failure: unknown;
 
   constructor(decoding: Decoding<O>, source: Source) {
@@ -113,13 +116,14 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
   drop(failure: unknown): void {
     if (this.#drained) return;
     this.#queue.clear();
+    this.#dropped = true;
     this.#failure = failure;
     this.end(failure);
     this.#rest();
   }
 
   #rest(): void {
-    if (!this.#ended || this.#drained || this.#queue.length > 0) return;
+    if (!this.#ended || this.#drained || this.#queue.length > 0 || this.#unpacking > 0) return;
     this.#drained = true;
     this.#source.drained(this.#failure);
   }
@@ -163,15 +167,19 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
 
   async #unpack(packed: Uint8Array): Promise<Read<O>> {
     const { compression } = this;
+    this.#unpacking++;
     try {
       if (compression === undefined) {
         throw new ConnectError("protocol error: a compressed message without an encoding", Code.Internal);
       }
-      return { done: false, value: this.#decode(await compression.decompress(packed, this.#decoding.maxBytes)) };
+      const message = await compression.decompress(packed, this.#decoding.maxBytes);
+      if (this.#dropped) throw this.#failure;
+      return { done: false, value: this.#decode(message) };
     } catch (error) {
       this.#source.broken(error);
       throw error;
     } finally {
+      this.#unpacking--;
       this.#rest();
     }
   }
