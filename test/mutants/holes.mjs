@@ -95,8 +95,8 @@ export const holes = [
   {
     name: "H8 the receive loop waits for its reader",
     file: "src/streams/pump.ts",
-    find: "if (this.put(message)) await this.#room();",
-    replace: "this.put(message);\n        if (this.#head < this.#queue.length) await this.#room();",
+    find: "    return this.#full();\n",
+    replace: "    return true;\n",
     why: "one slow handler stops all reading, and a cut behind it goes unnoticed",
     hint: "test/streams/pump.test.ts",
   },

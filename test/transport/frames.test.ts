@@ -85,10 +85,25 @@ test("a message as large as may be is read, one byte more is refused from its le
 
 test("four gigabytes are refused before anything is allocated for them", () => {
   const prefix = Uint8Array.of(0, 255, 255, 255, 255, 1);
+  const large: number[] = [];
+  const { Uint8Array: usual } = globalThis;
+  const counting = new Proxy(usual, {
+    construct: (target, args: [number], self: typeof usual) => {
+      if (args[0] > 1000) large.push(args[0]);
+      return Reflect.construct(target, args[0] > 1000 ? [0] : args, self) as object;
+    },
+  });
 
-  for (const chunks of [[prefix], [prefix.slice(0, 3), prefix.slice(3)]]) {
-    assert.throws(() => read(chunks), /message size 4294967295 is larger/);
+  Object.assign(globalThis, { Uint8Array: counting });
+  try {
+    for (const chunks of [[prefix], [prefix.slice(0, 3), prefix.slice(3)]]) {
+      assert.throws(() => read(chunks), /message size 4294967295 is larger/);
+    }
+  } finally {
+    Object.assign(globalThis, { Uint8Array: usual });
   }
+
+  assert.equal(large, []);
 });
 
 test("flags that are none are refused, in one chunk or in two", () => {

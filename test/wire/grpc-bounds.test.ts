@@ -2,6 +2,7 @@ import process from "node:process";
 import { createServer as createTcp } from "node:net";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { systemClock } from "../../src/streams/clock.ts";
 import { isUnsent } from "../../src/streams/errors.ts";
 import { linked } from "../../src/streams/signal.ts";
 import { seeded } from "../../src/testing/random.ts";
@@ -183,6 +184,22 @@ test("a dial counts: a deadline and an abort end it, and nothing is left of it",
   const late = "DeadlineExceeded: the operation timed out";
   assert.equal(seen, [late, late, "Aborted: left", late, late, "Aborted: left"]);
   assert.equal(log.sort(), ["request return()", `request throw(${late})`]);
+});
+
+test("a peer that keeps the deadline too may be first to leave: it is the deadline all the same", async () => {
+  let skewMs = 0;
+  const clock = { ...systemClock, now: () => systemClock.now() + skewMs };
+  const framed = await frameServer((connection, id) => {
+    skewMs = 60_000;
+    connection.reset(id, 8);
+  });
+  const client = createClient(Echo, link(framed.hostPort, { clock }));
+
+  const errors = [await rejects(client.unary({}, { timeoutMs: 30_000 })), await rejects(client.unary({}))];
+  await framed.close();
+
+  assert.is(told(errors[0]), "DeadlineExceeded: the operation timed out");
+  assert.match(told(errors[1]), /^Canceled: /);
 });
 
 test("a call that was under way when its connection broke over what nobody can read may have been worked on", async () => {
