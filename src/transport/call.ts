@@ -5,6 +5,7 @@ import type { ClientHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
 import { markUnsent, StreamError } from "../streams/errors.ts";
 import { FrameReader } from "./frames.ts";
+import type { Source } from "./messages.ts";
 import { Messages } from "./messages.ts";
 import type { Session } from "./session.ts";
 import type { Fields } from "./status.ts";
@@ -32,19 +33,16 @@ export interface Owner {
  * the peer and the runtime do or leave out. What was received is handed on before the failure that came behind it, unless
  * it is the caller who ends the call.
  */
-export class Call<O extends DescMessage> {
-  /** Resolves when the headers are here, and right. */
-  readonly opened: Promise<void>;
+export class Call<O extends DescMessage> implements Source {
   readonly messages: Messages<O>;
   readonly #reading: Reading;
   readonly #session: Session;
   readonly #stream: ClientHttp2Stream;
   readonly #owner: Owner;
   readonly #frames: FrameReader;
-  #open: () => void = () => {};
-  #refuse: (error: unknown) => void = () => {};
+  #opening: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
   /** What came before the headers: Deno may tell of them behind the first data. */
-  #early: Uint8Array[] | undefined = [];
+  #early: Uint8Array[] | undefined;
   #headers: Fields | undefined;
   /** The trailers, or the headers where they are the whole answer. */
   #status: Fields | undefined;
@@ -54,25 +52,18 @@ export class Call<O extends DescMessage> {
   #ended = false;
   #broke: unknown;
   #over = false;
+  #failure: unknown;
 
   constructor(output: O, reading: Reading, session: Session, stream: ClientHttp2Stream, owner: Owner) {
     this.#reading = reading;
     this.#session = session;
     this.#stream = stream;
     this.#owner = owner;
-    this.messages = new Messages({ output, binary: reading.binary, maxBytes: reading.maxBytes }, {
-      paused: (paused) => paused ? stream.pause() : stream.resume(),
-      broken: (error) => this.abort(error),
-      drained: (failure) => owner.settled(failure),
-    });
+    this.messages = new Messages({ output, binary: reading.binary, maxBytes: reading.maxBytes }, this);
     this.#frames = new FrameReader(
       reading.maxBytes,
       (message, compressed) => this.messages.deliver(message, compressed),
     );
-    this.opened = new Promise((resolve, reject) => {
-      this.#open = resolve;
-      this.#refuse = reject;
-    });
     stream.on("response", (fields) => this.#respond(fields));
     stream.on("data", (chunk: Uint8Array) => this.#read(chunk));
     stream.on("trailers", (fields) => this.#told(fields));
@@ -80,6 +71,15 @@ export class Call<O extends DescMessage> {
     stream.on("close", () => this.#finish(this.#verdict()));
     // For the stream's whole life: an error that comes after the caller has left must not be uncaught.
     stream.on("error", (error) => this.#broke ??= error);
+  }
+
+  /** Resolves when the headers are here, and right. Ask once. */
+  opened(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#begun) resolve();
+      else if (this.#over) reject(this.#failure);
+      else this.#opening = { resolve, reject };
+    });
   }
 
   /** The response's headers. */
@@ -92,7 +92,7 @@ export class Call<O extends DescMessage> {
     return this.#trailer ??= this.#trailersInto(new Headers());
   }
 
-  /** Whether {@link opened} resolves. */
+  /** Whether the headers are here, and right. */
   get begun(): boolean {
     return this.#begun;
   }
@@ -100,6 +100,19 @@ export class Call<O extends DescMessage> {
   /** Whether it has its whole answer, and takes no more of the request. */
   get over(): boolean {
     return this.#over;
+  }
+
+  paused(paused: boolean): void {
+    if (paused) this.#stream.pause();
+    else this.#stream.resume();
+  }
+
+  broken(error: unknown): void {
+    this.abort(error);
+  }
+
+  drained(failure: unknown): void {
+    this.#owner.settled(failure);
   }
 
   /** Ends it from our side, before what waits to be read. */
@@ -122,7 +135,7 @@ export class Call<O extends DescMessage> {
 
   #begin(): void {
     this.#begun = true;
-    this.#open();
+    this.#opening?.resolve();
   }
 
   #encoded(fields: Fields): ConnectError | undefined {
@@ -138,8 +151,8 @@ export class Call<O extends DescMessage> {
     if (this.#over) return;
     // Once per chunk: a Buffer's `subarray` makes Buffers, and a message's fields of bytes would be some.
     const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    if (this.#early === undefined) this.#cut(bytes);
-    else this.#early.push(bytes);
+    if (this.#headers === undefined) (this.#early ??= []).push(bytes);
+    else this.#cut(bytes);
   }
 
   #cut(bytes: Uint8Array): void {
@@ -187,12 +200,16 @@ export class Call<O extends DescMessage> {
   #finish(failure: unknown): void {
     if (this.#over) return;
     this.#over = true;
+    this.#failure = failure;
     this.#early = undefined;
     if (this.#trailer !== undefined) this.#trailersInto(this.#trailer);
     if (failure === undefined) this.#begin();
-    else this.#refuse(failure);
+    else this.#opening?.reject(failure);
     this.messages.end(failure);
-    // Not in the turn of the end, for the runtime may close the stream by itself.
+    const { writableEnded, writableLength } = this.#stream;
+    // What ended well on both sides closes by itself.
+    if (failure === undefined && writableEnded && writableLength === 0) return;
+    // Not in the turn of the end, for the runtime may close the stream too.
     setImmediate(() => this.#leave(failure));
   }
 

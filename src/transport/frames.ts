@@ -3,6 +3,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 /** A gRPC message on the wire: one byte of flags, four of length, and as many as those say. */
 const prefixBytes = 5;
 
+const nothing = new Uint8Array();
+
 /** A message as it is sent: its prefix and itself, in one piece. */
 export function frame(message: Uint8Array, compressed: boolean): Uint8Array {
   const framed = new Uint8Array(prefixBytes + message.byteLength);
@@ -23,7 +25,7 @@ export class FrameReader {
   readonly #maxBytes: number;
   readonly #deliver: Deliver;
   /** The beginning of a prefix that came in several pieces. */
-  readonly #prefix = new Uint8Array(prefixBytes);
+  #prefix: Uint8Array = nothing;
   #prefixed = 0;
   /** A message that came in several pieces, as far as it is here. */
   #message: Uint8Array | undefined;
@@ -51,6 +53,7 @@ export class FrameReader {
       this.#deliver(chunk.subarray(begin, at), chunk[begin - prefixBytes] === 1);
     }
     if (at < end) {
+      this.#prefix = new Uint8Array(prefixBytes);
       this.#prefix.set(chunk.subarray(at));
       this.#prefixed = end - at;
     }
@@ -58,7 +61,7 @@ export class FrameReader {
 
   /** Keeps the beginning of a message whose end is not here. */
   #begin(chunk: Uint8Array, at: number, length: number): void {
-    this.#prefix.set(chunk.subarray(at, at + prefixBytes));
+    this.#prefix = chunk.slice(at, at + prefixBytes);
     this.#prefixed = prefixBytes;
     this.#message = new Uint8Array(length);
     this.#message.set(chunk.subarray(at + prefixBytes));

@@ -3,15 +3,19 @@ import type { DescMethodStreaming, DescMethodUnary, MessageInitShape, MessageSha
 import { create } from "@bufbuild/protobuf";
 import type { ContextValues, Interceptor, Transport } from "@connectrpc/connect";
 import type { StreamRequest, StreamResponse, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
-import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import type { Clock } from "../streams/clock.ts";
-import { linked, onAbort, unlessAborted } from "../streams/signal.ts";
+import { linked, onAbort } from "../streams/signal.ts";
+import type { AnyRequest } from "./begun.ts";
+import { Begun } from "./begun.ts";
+import type { Reading } from "./call.ts";
 import { Call } from "./call.ts";
 import { asError, Life } from "./life.ts";
 import type { Writing } from "./request.ts";
 import { encode, Input, write } from "./request.ts";
+import type { Session } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 
 /** How calls are made, with every default in its place. */
@@ -32,7 +36,6 @@ export interface GrpcOptions {
   readonly binaryOptions: Partial<BinaryReadOptions & BinaryWriteOptions> | undefined;
 }
 
-type AnyRequest = UnaryRequest | StreamRequest;
 type AnyResponse = UnaryResponse | StreamResponse;
 
 /** Who calls, as servers see it. */
@@ -47,15 +50,20 @@ export class Grpc implements Transport {
   readonly #options: GrpcOptions;
   readonly #base: string;
   readonly #origin: string;
+  readonly #reading: Reading;
   readonly #writing: Writing;
+  /** Where methods are: found once for each. */
+  readonly #targets: WeakMap<DescMethod, Target> = new WeakMap();
 
   constructor(sessions: Sessions, options: GrpcOptions) {
-    const { baseUrl, binaryOptions, compressMinBytes, sendCompression, writeMaxBytes } = options;
+    const { acceptCompression, baseUrl, binaryOptions: binary, readMaxBytes } = options;
+    const { compressMinBytes, sendCompression: compression, writeMaxBytes } = options;
     this.#sessions = sessions;
     this.#options = options;
     this.#base = baseUrl.replace(/\/$/, "");
     this.#origin = new URL(baseUrl).origin;
-    this.#writing = { binary: binaryOptions, compressMinBytes, compression: sendCompression, maxBytes: writeMaxBytes };
+    this.#reading = { binary, compressions: acceptCompression, maxBytes: readMaxBytes };
+    this.#writing = { binary, compressMinBytes, compression, maxBytes: writeMaxBytes };
   }
 
   async unary<I extends DescMessage, O extends DescMessage>(
@@ -67,8 +75,9 @@ export class Grpc implements Transport {
     contextValues?: ContextValues,
   ): Promise<UnaryResponse<I, O>> {
     const life = this.#live(signal, timeoutMs);
-    const common = this.#request(method, life, header, contextValues);
-    const response = await this.#run(life, { ...common, method, stream: false, message: create(method.input, input) });
+    const message = create(method.input, input);
+    const { url } = this.#target(method);
+    const response = await this.#run(new Begun(life, { method, message, stream: false, url }, header, contextValues));
     life.end();
     return response as UnaryResponse<I, O>; // The answer to this method.
   }
@@ -82,11 +91,11 @@ export class Grpc implements Transport {
     contextValues?: ContextValues,
   ): Promise<StreamResponse<I, O>> {
     const life = this.#live(signal, timeoutMs);
-    const common = this.#request(method, life, header, contextValues);
     const message = new Input(method.input, input);
     // However it ends, and the caller's own iterable: what interceptors put around it may be deaf while it waits.
-    onAbort(life.signal, () => void message.release(life.outcome));
-    const response = await this.#run(life, { ...common, method, stream: true, message });
+    life.watch((error) => void message.release(error));
+    const { url } = this.#target(method);
+    const response = await this.#run(new Begun(life, { method, message, stream: true, url }, header, contextValues));
     return response as StreamResponse<I, O>; // The answer to this method.
   }
 
@@ -96,39 +105,26 @@ export class Grpc implements Transport {
     return new Life(this.#options.clock, signal, timeoutMs !== undefined && timeoutMs > 0 ? timeoutMs : undefined);
   }
 
-  #request(
-    { name, parent }: DescMethod,
-    { signal, timeoutMs }: Life,
-    header: HeadersInit | undefined,
-    contextValues: ContextValues = createContextValues(),
-  ): Omit<UnaryRequest, "stream" | "method" | "message"> {
-    const headers = new Headers(header);
-    if (timeoutMs !== undefined) headers.set("grpc-timeout", timeoutOf(timeoutMs));
-    const url = `${this.#base}/${parent.typeName}/${name}`;
-    return { service: parent, requestMethod: "POST", url, signal, header: headers, contextValues };
-  }
-
-  async #run(life: Life, request: AnyRequest): Promise<AnyResponse> {
+  async #run(begun: Begun): Promise<AnyResponse> {
     let next = (last: AnyRequest): Promise<AnyResponse> =>
-      last.stream ? this.#stream(life, last) : this.#unary(life, last);
+      last.stream ? this.#stream(begun, last) : this.#unary(begun, last);
     for (const interceptor of this.#options.interceptors.toReversed()) next = interceptor(next);
     try {
-      return await next(request);
+      return await next(begun.request);
     } catch (thrown) {
-      const error = life.failure(thrown);
-      life.end(error);
+      const error = begun.life.failure(thrown);
+      begun.life.end(error);
       throw error;
     }
   }
 
-  async #unary(life: Life, request: UnaryRequest): Promise<UnaryResponse> {
+  async #unary(begun: Begun, request: UnaryRequest): Promise<UnaryResponse> {
     const { message, method } = request;
     const bytes = await this.#encode(method, message);
-    const { call, http2 } = await this.#open(life, request, () => {
+    const { call, http2 } = await this.#open(begun, request, () => {
       // The interceptors have it now; the life ends behind them.
     });
     http2.end(bytes);
-    await call.opened;
     const only = await call.messages.next();
     if (only.done === true) throw misanswered("missing output message");
     const extra = await call.messages.next();
@@ -136,12 +132,13 @@ export class Grpc implements Transport {
     return answer(false, method, only.value, call);
   }
 
-  async #stream(life: Life, request: StreamRequest): Promise<StreamResponse> {
+  async #stream(begun: Begun, request: StreamRequest): Promise<StreamResponse> {
+    const { life } = begun;
     const { message: input, method } = request;
     // One message goes with the headers and the end, in one write.
     const single = method.methodKind === "server_streaming";
-    const whole = single ? await unlessAborted(this.#gather(method, input), life.signal) : undefined;
-    const { call, http2 } = await this.#open(life, request, (error) => {
+    const whole = single ? await life.during(this.#gather(method, input)) : undefined;
+    const { call, http2 } = await this.#open(begun, request, (error) => {
       if (call.begun) life.end(error); // An interceptor may make a call again that failed before.
     });
     if (whole === undefined) {
@@ -149,7 +146,7 @@ export class Grpc implements Transport {
     }
     for (const frame of whole?.slice(0, -1) ?? []) http2.write(frame);
     if (whole !== undefined) http2.end(whole.at(-1));
-    await call.opened;
+    await call.opened();
     return answer(true, method, call.messages, call);
   }
 
@@ -161,38 +158,44 @@ export class Grpc implements Transport {
   }
 
   /** Opens the stream of a call. `settled` is called once, when the last of its messages was read, or none will be. */
-  async #open(life: Life, request: AnyRequest, settled: (error: unknown) => void): Promise<Opened> {
-    const { acceptCompression, binaryOptions, connectTimeoutMs, readMaxBytes } = this.#options;
-    // An interceptor may have put a signal of its own in the place of ours.
-    const own = request.signal === life.signal ? undefined : linked(life.signal, request.signal);
-    const signal = own?.signal ?? life.signal;
+  async #open(begun: Begun, request: AnyRequest, settled: (error: unknown) => void): Promise<Opened> {
+    const { life } = begun;
+    const foreign = begun.foreignSignal(request);
+    const check = () => {
+      life.assert();
+      foreign?.throwIfAborted();
+    };
+    check();
+    const session = this.#sessions.connection ?? await this.#dial(life.signal, foreign);
+    // It may have been left in the very turn in which the dial was done.
+    check();
+    const http2 = session.request(this.#headers(begun, request));
+    const call = new Call(request.method.output, this.#reading, session, http2, {
+      expired: () => life.expired(),
+      settled: (error) => {
+        leave();
+        leaveForeign?.();
+        settled(error);
+      },
+    });
+    const leave = life.watch((error) => call.abort(error ?? new ConnectError("The call is over", Code.Canceled)));
+    const leaveForeign = foreign && onAbort(foreign, () => call.abort(asError(foreign.reason, Code.Canceled)));
+    return { call, http2 };
+  }
+
+  async #dial(signal: AbortSignal, foreign: AbortSignal | undefined): Promise<Session> {
+    const either = linked(signal, foreign);
     try {
-      signal.throwIfAborted();
-      const session = this.#sessions.connection ?? await this.#sessions.ready(signal, connectTimeoutMs);
-      // It may have been left in the very turn in which the dial was done.
-      signal.throwIfAborted();
-      const http2 = session.request(this.#headers(request));
-      const reading = { binary: binaryOptions, compressions: acceptCompression, maxBytes: readMaxBytes };
-      const call = new Call(request.method.output, reading, session, http2, {
-        expired: () => life.expired(),
-        settled: (error) => {
-          leave();
-          own?.release();
-          settled(error);
-        },
-      });
-      const leave = onAbort(signal, () => call.abort(asError(signal.reason, Code.Canceled)));
-      return { call, http2 };
-    } catch (error) {
-      own?.release();
-      throw error;
+      return await this.#sessions.ready(either.signal, this.#options.connectTimeoutMs);
+    } finally {
+      either.release();
     }
   }
 
-  #headers({ header, url }: AnyRequest): OutgoingHttpHeaders {
+  #headers(begun: Begun, request: AnyRequest): OutgoingHttpHeaders {
     const { acceptCompression, sendCompression } = this.#options;
-    const headers: OutgoingHttpHeaders = { ":method": "POST", ":path": this.#path(url), "user-agent": userAgent };
-    for (const [name, value] of header) headers[name] = value;
+    const headers: OutgoingHttpHeaders = { ":method": "POST", ":path": this.#path(request), "user-agent": userAgent };
+    begun.addTo(headers, request);
     headers["content-type"] = "application/grpc+proto";
     headers["te"] = "trailers"; // Finds proxies that would drop them.
     if (sendCompression !== undefined) headers["grpc-encoding"] = sendCompression.name;
@@ -202,7 +205,19 @@ export class Grpc implements Transport {
     return headers;
   }
 
-  #path(url: string): string {
+  #target(method: DescMethod): Target {
+    const known = this.#targets.get(method);
+    if (known !== undefined) return known;
+    const url = `${this.#base}/${method.parent.typeName}/${method.name}`;
+    const target = { url, path: new URL(url).pathname };
+    this.#targets.set(method, target);
+    return target;
+  }
+
+  /** Only what an interceptor has changed is parsed. */
+  #path({ method, url }: AnyRequest): string {
+    const target = this.#target(method);
+    if (url === target.url) return target.path;
     const { origin, pathname, search } = new URL(url);
     if (origin === this.#origin) return pathname + search;
     throw new ConnectError(`cannot make a request to ${origin}: the channel leads to ${this.#origin}`, Code.Internal);
@@ -211,6 +226,12 @@ export class Grpc implements Transport {
   #encode({ input }: DescMethod, message: MessageShape<DescMessage>): Uint8Array | Promise<Uint8Array> {
     return encode(input, message, this.#writing);
   }
+}
+
+/** Where a method is. */
+interface Target {
+  readonly url: string;
+  readonly path: string;
 }
 
 interface Opened {
@@ -236,9 +257,4 @@ function answer<S extends boolean, M extends DescMethod, T>(stream: S, method: M
 
 function misanswered(what: string): ConnectError {
   return new ConnectError(`protocol error: ${what} for unary method`, Code.Unimplemented);
-}
-
-/** At most eight digits and a unit: a long time is told in seconds. */
-function timeoutOf(ms: number): string {
-  return ms <= 1e8 - 1 ? `${Math.ceil(ms)}m` : `${Math.min(Math.ceil(ms / 1000), 1e8 - 1)}S`;
 }

@@ -2,30 +2,49 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../streams/clock.ts";
 import { after } from "../streams/clock.ts";
 import { StreamError } from "../streams/errors.ts";
-import type { Linked } from "../streams/signal.ts";
-import { linked } from "../streams/signal.ts";
+import { onAbort } from "../streams/signal.ts";
 
-/** How long a call may go on: until its caller leaves, its deadline, or its end. */
+/** What the signal of a call that ended well aborts with: one for all, for each new one would capture its stack. */
+const well = new DOMException("The call is over", "AbortError");
+
+/** Told how a call ended: with this error, or well. */
+type Watcher = (error: unknown) => void;
+
+/**
+ * How long a call may go on: until its caller leaves, its deadline, or its end. An `AbortSignal` costs as much as half of a
+ * call, so there is one only when somebody asks for it.
+ */
 export class Life {
   /** Until the deadline, from the beginning: a dial counts. */
   readonly timeoutMs: number | undefined;
-  readonly #linked: Linked;
   readonly #clock: Clock;
   readonly #deadline: number;
+  readonly #watchers: Watcher[] = [];
+  readonly #undo: (() => void) | undefined;
+  readonly #timer: AbortController | undefined;
+  #controller: AbortController | undefined;
   #over = false;
   #error: unknown;
+  /** Why it was ended, if it was: its caller left, or its deadline passed, before it ended by itself. */
+  #cut: Error | undefined;
 
   constructor(clock: Clock, signal: AbortSignal | undefined, timeoutMs: number | undefined) {
     this.timeoutMs = timeoutMs;
-    this.#linked = linked(signal);
     this.#clock = clock;
     this.#deadline = timeoutMs === undefined ? Infinity : clock.now() + timeoutMs;
-    if (timeoutMs !== undefined) after(clock, timeoutMs, this.signal, () => this.#linked.abort(timedOut()));
+    this.#undo = signal && onAbort(signal, () => this.#leave(asError(signal.reason, Code.Canceled)));
+    if (timeoutMs === undefined || this.#over) return;
+    this.#timer = new AbortController();
+    after(clock, timeoutMs, this.#timer.signal, () => this.#leave(timedOut()));
   }
 
   /** Aborts when the call is over, however it ended. */
   get signal(): AbortSignal {
-    return this.#linked.signal;
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#over) this.#controller.abort(this.#error ?? well);
+    }
+    return this.#controller.signal;
   }
 
   /** The error of a deadline that has passed: a peer that keeps it too may be first to say so, in its own way. */
@@ -33,23 +52,55 @@ export class Life {
     return this.#clock.now() >= this.#deadline ? timedOut() : undefined;
   }
 
-  /** How it ended, once it has: `undefined` for well. */
-  get outcome(): unknown {
-    return this.#over ? this.#error : asError(this.signal.reason, Code.Canceled);
+  /** @throws how the call ended, once it has */
+  assert(): void {
+    if (this.#over) throw this.#error ?? well;
+  }
+
+  /** Calls the watcher once, at the end, at once if that was; returns the undo. */
+  watch(watcher: Watcher): () => void {
+    if (this.#over) {
+      watcher(this.#error);
+      return () => {};
+    }
+    this.#watchers.push(watcher);
+    return () => {
+      const index = this.#watchers.indexOf(watcher);
+      if (index >= 0) this.#watchers.splice(index, 1);
+    };
+  }
+
+  /** Settles as the work does, or when the call ends, if that comes first. */
+  during<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const undo = this.watch(reject);
+      work.finally(undo).then(resolve, reject);
+    });
   }
 
   /** It ended by itself, with this error or well. */
   end(error?: unknown): void {
-    if (this.signal.aborted) return;
-    this.#over = true;
-    this.#error = error;
-    this.#linked.abort(error);
+    this.#conclude(error);
   }
 
   /** What the caller gets who was thrown this: why the call was ended, if that came first. */
   failure(thrown: unknown): Error {
-    const { aborted, reason } = this.signal;
-    return aborted && !this.#over ? asError(reason, Code.Canceled) : asError(thrown, Code.Unknown);
+    return this.#cut ?? asError(thrown, Code.Unknown);
+  }
+
+  #leave(error: Error): void {
+    if (!this.#over) this.#cut = error;
+    this.#conclude(error);
+  }
+
+  #conclude(error: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#error = error;
+    this.#undo?.();
+    this.#timer?.abort();
+    this.#controller?.abort(error ?? well);
+    for (const watcher of this.#watchers.splice(0)) watcher(error);
   }
 }
 
