@@ -1,5 +1,5 @@
-// `npm run soak`: a million messages, ten thousand reconnects and 110,000 waits, 100,000 of them aborted, in one
-// process per runtime. Nothing may grow: the rule is in flat.ts. With all three runtimes it draws docs/soak.svg;
+// `npm run soak`: a million messages, ten thousand reconnects, 110,000 waits, 100,000 of them aborted, and 100,000
+// calls of the transport, most of them aborted at some moment, in one process per runtime. Nothing may grow: the rule is in flat.ts. With all three runtimes it draws docs/soak.svg;
 // `npm run soak -- deno` or RUNTIME=deno runs one, and COPPICE_SOAK=0.1 a tenth.
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -18,7 +18,8 @@ for (const runtime of runtimes) {
   if (course === undefined) process.exit(1);
   courses.push(course);
   const { amount, faults, tookMs, version } = course;
-  const work = `${amount.messages} messages, ${amount.reconnects} reconnects, ${amount.waits} waits`;
+  const work =
+    `${amount.messages} messages, ${amount.reconnects} reconnects, ${amount.waits} waits, ${amount.calls} calls`;
   console.log(
     `${faults.length === 0 ? "ok  " : "FAIL"} ${version.padEnd(12)} ${work} in ${Math.round(tookMs / 1000)} s`,
   );

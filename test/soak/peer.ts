@@ -57,6 +57,7 @@ const chunk = message(WorkflowEventSchema, {
   resourceType: ResourceType.STEP_RUN,
   workflowRunId: resting,
 });
+const nothing = envelope(new Uint8Array());
 const batchSize = 100;
 const batches = new Map([["ListenV2", batch(action)], ["SubscribeToWorkflowEvents", batch(chunk)]]);
 
@@ -142,6 +143,15 @@ export class Peer {
         return remember(stream);
       case "GetRunDetails":
         return details(stream);
+      case "Unary":
+        stream.resume();
+        return answer(stream, nothing, "0");
+      case "Down":
+        stream.resume();
+        stream.respond(head);
+        return void stream.write(nothing);
+      case "Both":
+        return void stream.once("data", () => answer(stream, nothing, "0"));
       default:
         stream.resume(); // Never answered: whoever asks must leave by itself.
     }

@@ -5,13 +5,15 @@ import type { Course } from "./work.ts";
 import { soak } from "./work.ts";
 
 const test = suite("soak");
-const amount = { messages: 18_000, readings: 9, reconnects: 180, waits: 1800 };
+const amount = { messages: 18_000, readings: 9, reconnects: 180, waits: 1800, calls: 1800 };
 
 function leaks({ phases }: Course): string[] {
   return Object.entries(phases).flatMap(([phase, readings]) => grown(readings).map((fault) => `${phase}: ${fault}`));
 }
 
-test(`nothing grows over ${amount.messages} messages, ${amount.reconnects} reconnects and ${amount.waits} waits`, {
+const all = Object.entries(amount).filter(([name]) => name !== "readings").map(([name, count]) => `${count} ${name}`);
+
+test(`nothing grows over ${all.join(", ")}`, {
   limitMs: 60_000,
 }, async () => {
   const course = await soak(amount);
@@ -24,7 +26,7 @@ test(`nothing grows over ${amount.messages} messages, ${amount.reconnects} recon
 test("a listener, a timer or some bytes that each step leaves behind are found", { limitMs: 30_000 }, async () => {
   const forever = new AbortController();
   const kept: unknown[] = [];
-  const few = { messages: 9, readings: 9, reconnects: 9, waits: 9 };
+  const few = { messages: 9, readings: 9, reconnects: 9, waits: 9, calls: 9 };
 
   const course = await soak(few, (phase) => {
     if (phase === "messages") kept.push(Array.from({ length: 40_000 }, () => 0.5));

@@ -1,6 +1,13 @@
+import type { Client as ConnectClient } from "@connectrpc/connect";
+import { createClient as createConnectClient } from "@connectrpc/connect";
 import { createClient } from "../../src/client.ts";
 import type { Client } from "../../src/client.ts";
 import type { DurableSession } from "../../src/mod.ts";
+import { linked, onAbort } from "../../src/streams/signal.ts";
+import { seeded } from "../../src/testing/random.ts";
+import type { GrpcTransport } from "../../src/transport/transport.ts";
+import { createTransport } from "../../src/transport/transport.ts";
+import { Echo } from "../fixtures/echo/gen/echo_pb.ts";
 import { id } from "../remote.ts";
 import { pause } from "../wire/server.ts";
 import type { Reading } from "./gauge.ts";
@@ -12,11 +19,13 @@ export interface Amount {
   readonly messages: number;
   readonly reconnects: number;
   readonly waits: number;
-  /** How many readings each of the three takes. */
+  /** Of the transport's own, beside the client. */
+  readonly calls: number;
+  /** How many readings each of them takes. */
   readonly readings: number;
 }
 
-type Phase = "messages" | "reconnects" | "waits";
+type Phase = "messages" | "reconnects" | "waits" | "calls";
 
 /** What was read: in each phase, and when everything was closed. */
 export interface Course {
@@ -31,6 +40,7 @@ export type Sabotage = (phase: Phase, step: number) => void;
 /** How many loops there are: over actions, over events and over chunks. */
 const loops = 3;
 const left = new Error("left");
+const gone = new Error("gone");
 
 /** One client through all of it, in one process; rests at each reading. */
 export async function soak(amount: Amount, sabotage: Sabotage = () => {}): Promise<Course> {
@@ -75,6 +85,7 @@ async function run(
     messages: await phase("messages", (count) => stage.flood(count)),
     reconnects: await phase("reconnects", (count) => stage.cut(count)),
     waits: await phase("waits", (count, done) => leave(stage, done, count)),
+    calls: await phase("calls", (count) => stage.call(count)),
   };
 }
 
@@ -85,6 +96,8 @@ class Stage {
   /** The signal that outlives all others here. */
   readonly rest: AbortSignal;
   readonly #peer: Peer;
+  readonly #transport: GrpcTransport;
+  readonly #random = seeded(1);
   readonly #life = new AbortController();
   readonly #open: Promise<unknown>;
   #heard = 0;
@@ -97,6 +110,7 @@ class Stage {
     this.tasks = this.client.durable.tasks({ workerId: id(1) });
     const signal = this.rest = this.#life.signal;
     this.#peer = peer;
+    this.#transport = createTransport({ baseUrl: `http://${hostPort}` });
     const { durable, runs } = this.client;
     this.#open = Promise.allSettled([
       this.#listen(this.client.actions({ signal, workerId: id(1) })),
@@ -126,11 +140,30 @@ class Stage {
     await until(() => this.#peer.rests);
   }
 
+  /** Makes calls of every kind, and leaves each at some moment, if it is still there; some wait for their deadline. */
+  async call(count: number): Promise<void> {
+    const client = createConnectClient(Echo, this.#transport);
+    for (let left = count; left > 0; left -= 100) {
+      await Promise.all(Array.from({ length: Math.min(100, left) }, async (_, n) => {
+        const caller = linked(this.rest);
+        const leaving = new Promise<void>((resolve) => setTimeout(resolve, this.#random() * 8));
+        if (n % 7 === 0) caller.abort(gone);
+        await Promise.all([
+          leaving.then(() => caller.abort(gone)),
+          make(client, n, caller.signal).catch(ignore),
+          // The signal they share sees many come and go. Deno's server drops a connection that reset a thousand streams.
+          ...(n % 10 === 0 ? [client.unary({}, { signal: this.rest }).catch(ignore)] : []),
+        ]);
+      }));
+    }
+  }
+
   async close(): Promise<void> {
     if (this.rest.aborted) return;
     this.#life.abort(left);
     await this.#open;
     await this.client.close();
+    await this.#transport.close();
     await this.#peer.close();
     await pause(100); // Sockets close in their own time.
   }
@@ -165,6 +198,30 @@ async function leave(stage: Stage, first: number, count: number): Promise<void> 
     for (const caller of leavers) caller.abort(left);
     for (const n of round) if (n % 4 === 2) tasks.forget({ invocation: 1, taskId: id(3_000_000 + n) });
   }
+}
+
+/** One call of each kind in turn; the peer answers half of them. */
+function make(client: ConnectClient<typeof Echo>, n: number, signal: AbortSignal): Promise<unknown> {
+  switch (n % 4) {
+    case 0:
+      return client.unary({ text: "a" }, { signal, timeoutMs: 1000 });
+    case 1:
+      return drain(client.down({}, { signal }));
+    case 2:
+      return client.up(asking(signal), { signal, timeoutMs: 5 });
+    default:
+      return drain(client.both(asking(signal), { signal }));
+  }
+}
+
+async function drain(messages: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of messages);
+}
+
+/** A note, and then none until the call is left. */
+async function* asking(signal: AbortSignal): AsyncGenerator<{ text: string }, void> {
+  yield { text: "a" };
+  await new Promise<void>((resolve) => onAbort(signal, resolve));
 }
 
 /** One wait of each kind in turn, for what never comes. */
