@@ -30,8 +30,6 @@ export class DurableLog implements Invocation {
   readonly #entries = new Map<string, Entry>();
   /** Completions as they came: one may overtake the answer that makes its step known, and those behind it wait. */
   readonly #held = new Map<string, Completion>();
-  /** Completions of steps that no answer is due for. */
-  readonly #early = new Map<string, Completion>();
   #keptBytes = 0;
   /** Completions that came on an earlier stream, and not yet on this one. */
   readonly #unproven = new Set<string>();
@@ -49,7 +47,7 @@ export class DurableLog implements Invocation {
   /** How many completions nobody has asked for yet. */
   get buffered(): number {
     return this.#count((entry) => entry.isOrdered && entry.buffered) +
-      [...this.#early.keys(), ...this.#held.keys()].filter((key) => !this.#entries.has(key)).length;
+      [...this.#held.keys()].filter((key) => !this.#entries.has(key)).length;
   }
 
   /** Whether a completion is still to come. */
@@ -59,11 +57,8 @@ export class DurableLog implements Invocation {
 
   /** A step that the engine has acknowledged. */
   add<V>(place: Place, isOrdered: boolean, read: Read<V>): Entry<V> {
-    const key = keyOf(place);
     const entry = new Entry<V>(place, isOrdered, read);
-    this.#entries.set(key, entry as Entry); // Those in the map are only ever told what came of them.
-    const early = this.#early.get(key);
-    if (early !== undefined) this.#tell(this.#early, key, entry as Entry, early);
+    this.#entries.set(keyOf(place), entry as Entry); // Those in the map are only ever told what came of them.
     return entry;
   }
 
@@ -86,19 +81,18 @@ export class DurableLog implements Invocation {
 
   /**
    * Tells what came, in the order in which it came, up to one whose step an answer may make known yet: the next
-   * invocation is told in this order. Called behind every answer, for whoever it is for waits from then on.
+   * invocation is told in this order. What nobody can be about to ask for keeps its place, and holds up nothing. Called
+   * behind every answer, for whoever it is for waits from then on.
    */
   release(): void {
     const isAsking = this.broken === undefined && this.requests[0]?.sent === true;
     for (const [key, completion] of this.#held) {
       const entry = this.#entries.get(key);
-      if (entry !== undefined) {
-        this.#tell(this.#held, key, entry, completion);
-        continue;
-      }
-      if (isAsking) return;
+      if (entry === undefined && isAsking) return;
+      if (entry === undefined) continue;
       this.#held.delete(key);
-      this.#early.set(key, completion);
+      this.#keptBytes -= completion.payload.length;
+      entry.complete(completion);
     }
   }
 
@@ -135,7 +129,6 @@ export class DurableLog implements Invocation {
   end(error: unknown): void {
     this.#fail(error, [...this.evictions, ...this.requests]);
     for (const entry of this.#entries.values()) entry.fail(error);
-    this.#early.clear();
     this.#held.clear();
   }
 
@@ -147,16 +140,9 @@ export class DurableLog implements Invocation {
 
   #keep(key: string, completion: Completion): void {
     const bytes = this.#keptBytes + completion.payload.length;
-    if (this.#early.has(key) || this.#held.has(key)) return;
-    if (this.#early.size + this.#held.size === mostKept || bytes > mostKeptBytes) return;
+    if (this.#held.has(key) || this.#held.size === mostKept || bytes > mostKeptBytes) return;
     this.#held.set(key, completion);
     this.#keptBytes = bytes;
-  }
-
-  #tell(from: Map<string, Completion>, key: string, entry: Entry, completion: Completion): void {
-    from.delete(key);
-    this.#keptBytes -= completion.payload.length;
-    entry.complete(completion);
   }
 
   /** The last one first: the end of one request is the beginning of the next. */
