@@ -15,19 +15,29 @@ const patienceMs = 600_000;
 export class Doubt {
   readonly #clock: Clock;
   readonly #expiresAt: () => number | undefined;
+  readonly #onOver: () => void;
   #wasLive = false;
   #sinceMs: number | undefined;
+  /** Whether a refusal was doubted, and nobody let in since. */
+  #isDoubting = false;
 
-  /** `expiresAt` tells when the token last asked for runs out, in epoch milliseconds. */
-  constructor(clock: Clock, expiresAt: () => number | undefined) {
+  /**
+   * `expiresAt` tells when the token last asked for runs out, in epoch milliseconds; `onOver` is called when we are let
+   * in again after a refusal that was doubted.
+   */
+  constructor(clock: Clock, expiresAt: () => number | undefined, onOver: () => void = () => {}) {
     this.#clock = clock;
     this.#expiresAt = expiresAt;
+    this.#onOver = onOver;
   }
 
   /** The engine let us in: whatever it refused before is forgotten. */
   accepted(): void {
     this.#wasLive = true;
     this.#sinceMs = undefined;
+    if (!this.#isDoubting) return;
+    this.#isDoubting = false;
+    this.#onOver();
   }
 
   /** The verdict on one more answer; anything but a refusal breaks the row. */
@@ -41,6 +51,7 @@ export class Doubt {
     this.#sinceMs ??= now;
     const expiresAt = this.#expiresAt();
     if (now - this.#sinceMs >= patienceMs || (expiresAt !== undefined && expiresAt <= now)) return "fatal";
+    this.#isDoubting = true;
     return "doubt";
   }
 

@@ -72,7 +72,7 @@ export class Root {
       log(report, stream);
       publish(report);
     });
-    this.doubt = new Doubt(clock, () => this.#expiresAt);
+    this.doubt = new Doubt(clock, () => this.#expiresAt, () => this.gate.trusted());
     this.channel = open(this.authorization);
   }
 

@@ -34,6 +34,21 @@ test("a refusal is doubted for ten minutes after that", async () => {
   assert.equal(verdicts, ["doubt", "doubt", "doubt", "fatal"]);
 });
 
+test("tells once when we are let in again, whatever else was answered meanwhile", () => {
+  let over = 0;
+  const doubt = new Doubt(new VirtualClock(), () => undefined, () => over++);
+  doubt.accepted();
+  const before = over;
+
+  doubt.judge("fatal", refusal);
+  doubt.judge("transient", said(Code.Unavailable));
+  const during = over;
+  doubt.accepted();
+  doubt.accepted();
+
+  assert.equal([before, during, over], [0, 0, 1]);
+});
+
 test("being let in starts the ten minutes anew, and so does any other answer", async () => {
   for (
     const breaks of [

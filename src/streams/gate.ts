@@ -85,6 +85,8 @@ export class Gate {
   #timeoutMs: number;
   #failures = 0;
   #notBefore = -Infinity;
+  /** Until when the peer has asked us to wait. */
+  #askedUntil = -Infinity;
   #taken = false;
   #order = 0;
   #alarm: AbortController | undefined;
@@ -147,7 +149,9 @@ export class Gate {
     const owed = sent && !healthy && windowMs === capMs;
     const delayMs = mourned && !owed ? 0 : this.#random() * windowMs;
     this.#notBefore = owed ? Math.max(this.#notBefore, now) + delayMs : Math.max(this.#notBefore, now + delayMs);
-    if (pushbackMs !== undefined) this.#notBefore = now + Math.min(heeded(pushbackMs, this.#failures), this.#slowCapMs);
+    if (pushbackMs !== undefined) {
+      this.#askedUntil = this.#notBefore = now + Math.min(heeded(pushbackMs, this.#failures), this.#slowCapMs);
+    }
     this.#rearm();
     return Math.max(0, this.#notBefore - now);
   }
@@ -156,6 +160,13 @@ export class Gate {
   healthy(): void {
     this.#failures = 0;
     this.#timeoutMs = this.#connectTimeoutMs;
+  }
+
+  /** The peer, which was in doubt about us, takes us again: only who was asked to wait still does. */
+  trusted(): void {
+    this.healthy();
+    this.#notBefore = Math.min(this.#notBefore, this.#askedUntil);
+    this.#rearm();
   }
 
   #slot(): Slot {

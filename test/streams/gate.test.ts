@@ -220,6 +220,24 @@ test("a steady stream clears the count", async () => {
   assert.is(gate.failed(failure()), 2000);
 });
 
+test("a peer that takes us again is waited for no longer, unless it has asked for it", async () => {
+  const { clock, gate } = opened();
+  const log: string[] = [];
+  for (let n = 0; n < 6; n++) gate.failed(failure({ slow: true }));
+  const entering = pass(gate, log, "waiting");
+  await clock.pass(100);
+
+  gate.trusted();
+  await clock.drive(entering);
+  const freeAt = clock.now();
+  const failures = gate.failures;
+  gate.failed(failure({ pushbackMs: 5000 }));
+  gate.trusted();
+  await clock.drive(pass(gate, log, "asked to wait"));
+
+  assert.equal([freeAt, failures, clock.now()], [100, 0, 5100]);
+});
+
 test("at the widest window each stream that was accepted and dropped owes a wait of its own", () => {
   const { gate } = opened();
   for (let n = 0; n < 3; n++) gate.failed(failure());
