@@ -96,6 +96,16 @@ export class Remote {
     for (const call of [...link.carried]) call.cut();
   }
 
+  /** GOAWAY: the connection takes no new calls, and keeps those it has until they are cut by what this returns. */
+  goAway(): () => void {
+    const link = this.#link;
+    this.#link = undefined;
+    if (link !== undefined) link.alive = false;
+    return () => {
+      for (const call of [...link?.carried ?? []]) call.cut();
+    };
+  }
+
   /** The way of a client to this engine. */
   channel(authorization?: Authorization, address?: (signal: AbortSignal) => Promise<unknown>): Channel {
     this.#address = address;

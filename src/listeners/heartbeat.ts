@@ -23,8 +23,8 @@ export interface Pulse {
   readonly beat: (at: Timestamp, signal: AbortSignal) => Promise<unknown>;
   /** When the newest stream was sent. */
   readonly sentAt: () => number;
-  /** The engine took a beat begun then: the worker is schedulable. It proves nothing about the stream. */
-  readonly accepted: (begunAt: number) => void;
+  /** The engine took a beat: the worker is schedulable. It proves nothing about the stream. */
+  readonly accepted: () => void;
   /** The engine knows of no stream of this worker's. */
   readonly deaf: (error: unknown) => void;
   /** The engine does not know the worker. */
@@ -47,7 +47,7 @@ export async function heartbeat(pulse: Pulse, signal: AbortSignal): Promise<void
       await pulse.beat(timestampFromMs(Math.floor(begunAt)), signal);
       if (signal.aborted) return; // What it proves is no more.
       acceptedAt = clock.now();
-      pulse.accepted(begunAt);
+      pulse.accepted();
     } catch (error) {
       if (signal.aborted) return;
       switch (meaning(error)) {

@@ -14,10 +14,13 @@ import { originOf } from "../streams/verdict.ts";
 import type { Action } from "./action.ts";
 import { toAction } from "./action.ts";
 import { beatTimeoutMs, heartbeat } from "./heartbeat.ts";
+import { isUnimplemented, lacksListenV2 } from "./old-listen.ts";
 import { Patience } from "./patience.ts";
 import type { RegisterOptions, Registration } from "./register.ts";
 import { register } from "./register.ts";
+import type { Call } from "./relay.ts";
 import { Relay } from "./relay.ts";
+import { renew } from "./renewal.ts";
 import { reports } from "./reports.ts";
 import { Work } from "./work.ts";
 
@@ -38,14 +41,6 @@ export type ActionsOptions =
 const oldListenMs = 600_000;
 /** How long the older stream is read beside a newer one, in milliseconds: what was sent on it is on its way. */
 const overlapMs = 8000;
-/** What an engine says that cannot answer at the moment, and a proxy in its name: it proves no engine. */
-const unproven: readonly Code[] = [
-  Code.Unimplemented,
-  Code.Unavailable,
-  Code.DeadlineExceeded,
-  Code.ResourceExhausted,
-  Code.Canceled,
-];
 
 /**
  * One worker's ListenV2, from attempt to attempt. Where it registers by itself, a stream that the engine did not end is
@@ -89,7 +84,7 @@ export class Listener {
   }
 
   async *read(signal: AbortSignal): AsyncGenerator<Action, void> {
-    const messages = reconnect<AssignedAction>((attempt) => this.#open(attempt), {
+    const messages = reconnect<AssignedAction>((attempt) => this.#open(attempt, signal), {
       ...this.#root.policy(this.#entry),
       signal,
       priority: 0,
@@ -125,17 +120,15 @@ export class Listener {
     return connection;
   }
 
-  #open(attempt: Attempt<AssignedAction>): AsyncIterable<AssignedAction> {
+  #open(attempt: Attempt<AssignedAction>, life: AbortSignal): AsyncIterable<AssignedAction> {
     const { channel, clock, doubt } = this.#root;
     const workerId = this.#workerId;
     const dispatcher = this.#root.rpc(Dispatcher);
-    const relay = new Relay<AssignedAction>((signal) => {
-      this.#sentAt = clock.now();
-      this.#isOld = clock.now() < this.#oldUntil;
-      const { listen, listenV2 } = Dispatcher.method;
-      return this.#root.stream(this.#isOld ? listen : listenV2, only({ workerId }), { live: attempt.live, signal });
-    }, attempt.signal);
     const lose = (error: unknown) => relay.fail(this.#lost = error);
+    const relay = new Relay<AssignedAction>(
+      (signal) => this.#call(workerId, { live: attempt.live, signal }, lose),
+      attempt.signal,
+    );
     const alive = () => {
       this.#entry.doubt(undefined);
       attempt.live();
@@ -144,14 +137,16 @@ export class Listener {
     void heartbeat({
       clock,
       beat: async (heartbeatAt, signal) => {
+        const begunAt = clock.now();
         // It beats while its stream is open: without a connection that one is only going away, and needs a successor.
         await channel.ready(signal, beatTimeoutMs);
-        await dispatcher.heartbeat({ workerId, heartbeatAt }, { signal, timeoutMs: beatTimeoutMs });
+        // It may outlive its stream: whether the engine took it tells whether what runs here is still this worker's.
+        await dispatcher.heartbeat({ workerId, heartbeatAt }, { signal: life, timeoutMs: beatTimeoutMs });
+        if (this.#workerId === workerId) this.#work.beaten(begunAt);
       },
       sentAt: () => this.#sentAt,
-      accepted: (begunAt) => {
+      accepted: () => {
         this.#trusted = true;
-        this.#work.beaten(begunAt);
         doubt.accepted();
         alive();
         if (clock.now() - this.#sentAt >= overlapMs) relay.retire();
@@ -179,32 +174,54 @@ export class Listener {
     return relay;
   }
 
-  /** Opens a second stream beside one that was idle for long, or old for long; when that one fails, the first stays. */
+  /** The newest call of a stream, which may be its only one. */
+  #call(
+    workerId: string,
+    attempt: Pick<Attempt<AssignedAction>, "live" | "signal">,
+    lose: (error: unknown) => void,
+  ): Call<AssignedAction> {
+    const { channel: { connection }, clock } = this.#root;
+    const { listen, listenV2 } = Dispatcher.method;
+    const wasOld = this.#isOld;
+    this.#sentAt = clock.now();
+    this.#isOld = clock.now() < this.#oldUntil;
+    return {
+      messages: this.#root.stream(this.#isOld ? listen : listenV2, only({ workerId }), attempt),
+      onLeft: (error, wasNewest) => {
+        if (wasNewest) {
+          this.#isOld = wasOld;
+          if (isUnimplemented(error)) this.#oldUntil = clock.now() + oldListenMs;
+        }
+        if (this.#options.register === undefined || connection?.alive !== false) return;
+        if (error === undefined || originOf(error) === "engine") return;
+        // The engine goes on sending there until it knows, whatever else the worker listens on.
+        this.#doubtful = this.#atOnce = true;
+        lose(error);
+      },
+    };
+  }
+
+  /** Opens a second call beside one that was idle for long, or old for long; when that one fails, the first stays. */
   #keepFresh(relay: Relay<AssignedAction>, signal: AbortSignal): void {
     const { clock, random } = this.#root;
     const patienceMs = this.#patience.ms * (1 - 0.2 * random());
     const due = () => this.#isOld ? this.#oldUntil : Math.max(this.#heardAt, this.#sentAt) + patienceMs;
+    const keep = () => this.#keepFresh(relay, signal);
     after(clock, Math.max(overlapMs, due() - clock.now()), signal, () => {
-      if (due() <= clock.now() && relay.size === 1) {
-        const wasOld = this.#isOld;
-        relay.renew((error) => {
-          this.#isOld = wasOld;
-          if (isUnimplemented(error)) this.#oldUntil = clock.now() + oldListenMs;
-        });
-      }
-      this.#keepFresh(relay, signal);
+      if (due() <= clock.now() && relay.size === 1) void renew(this.#root, relay, signal).then(keep);
+      else keep();
     });
   }
 
   /** The usual verdict, but for what only this stream can know. */
   async #judge(verdict: Verdict, ending: Ending, signal: AbortSignal): Promise<Verdict> {
     const { alone, error, origin, sent } = ending;
-    if (alone && sent && error !== undefined && verdict === "transient") {
+    const lost = this.#lost !== undefined && error === this.#lost;
+    this.#lost = undefined;
+    if (alone && sent && error !== undefined && !lost && verdict === "transient") {
       this.#patience.cut(this.#root.clock.now() - Math.max(this.#heardAt, this.#sentAt));
     }
     if (origin !== "engine" && sent) this.#doubtful = true;
-    const lost = this.#lost !== undefined && error === this.#lost;
-    this.#lost = undefined;
     const usual = this.#root.doubt.decorate(verdict, ending);
     if (origin !== "engine" || !(error instanceof ConnectError) || isRefusal(error)) return usual;
     switch (error.code) {
@@ -215,36 +232,11 @@ export class Listener {
         this.#workerId = "";
         return "transient";
       case Code.Unimplemented:
-        return this.#root.clock.now() < this.#oldUntil ? usual : await this.#fallBack(signal);
+        if (this.#root.clock.now() < this.#oldUntil) return usual;
+        if (await lacksListenV2(this.#root, signal)) this.#oldUntil = this.#root.clock.now() + oldListenMs;
+        return "transient";
       default:
         return usual;
     }
   }
-
-  /**
-   * Proxies say Unimplemented too, and even in the engine's own way: only an engine that answers another call of the
-   * same service lacks this one. The call asked for does nothing, and is as old as the engine.
-   */
-  async #fallBack(signal: AbortSignal): Promise<Verdict> {
-    const { channel, clock } = this.#root;
-    try {
-      await channel.up(signal);
-      await this.#root.rpc(Dispatcher).putOverridesData({}, { signal, timeoutMs: beatTimeoutMs });
-    } catch (error) {
-      // Nobody of the engine's has answered: so nobody of the engine's has said Unimplemented.
-      if (!isAnswer(error)) return "transient";
-    }
-    this.#oldUntil = clock.now() + oldListenMs;
-    return "transient";
-  }
-}
-
-function isUnimplemented(error: unknown): boolean {
-  return error instanceof ConnectError && error.code === Code.Unimplemented;
-}
-
-/** Whether the engine itself looked at the call, and said what it thinks of it. */
-function isAnswer(error: unknown): boolean {
-  return error instanceof ConnectError && originOf(error) === "engine" && !isRefusal(error) &&
-    !unproven.includes(error.code);
 }

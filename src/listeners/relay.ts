@@ -2,25 +2,26 @@ import { Pump } from "../streams/pump.ts";
 import { linked } from "../streams/signal.ts";
 import type { Linked } from "../streams/signal.ts";
 
-/** One call of a relay. */
-interface Call extends Linked {
-  /** Told how it ended, when it is spare: then an older one goes on in its place. */
-  readonly onSpared: ((error: unknown) => void) | undefined;
+/** One call, as its opener gives it to a relay. */
+export interface Call<T> {
+  readonly messages: AsyncIterable<T>;
+  /** Told how it ended, when another one goes on: a newer one, or an older one in its place. */
+  readonly onLeft: (error: unknown, wasNewest: boolean) => void;
 }
 
 /**
  * Several calls that are one stream to whoever reads: a new call can be opened before the old one is let go, so that
- * nothing sent meanwhile is lost. It ends as its newest call ends, unless that one was spare and an older one is left;
- * what becomes of the older ones is nobody's concern.
+ * nothing sent meanwhile is lost. It ends as its last call ends.
  */
 export class Relay<T> implements AsyncIterable<T> {
-  readonly #open: (signal: AbortSignal) => AsyncIterable<T>;
+  readonly #open: (signal: AbortSignal) => Call<T>;
   readonly #signal: AbortSignal;
   readonly #pump = new Pump<T>();
-  #calls: Call[] = [];
+  /** The oldest first. */
+  #calls: Linked[] = [];
 
   /** Opens the first call at once. */
-  constructor(open: (signal: AbortSignal) => AsyncIterable<T>, signal: AbortSignal) {
+  constructor(open: (signal: AbortSignal) => Call<T>, signal: AbortSignal) {
     this.#open = open;
     this.#signal = signal;
     this.renew();
@@ -31,11 +32,12 @@ export class Relay<T> implements AsyncIterable<T> {
     return this.#calls.length;
   }
 
-  /** Opens one more call, the newest; with `onSpared` it is spare. */
-  renew(onSpared?: (error: unknown) => void): void {
-    const call = { ...linked(this.#signal), onSpared };
-    this.#calls.push(call);
-    void this.#read(call);
+  /** Opens one more call, the newest. */
+  renew(): void {
+    const life = linked(this.#signal);
+    const call = this.#open(life.signal);
+    this.#calls.push(life);
+    void this.#read(life, call);
   }
 
   /** Lets all calls go but the newest. */
@@ -58,25 +60,24 @@ export class Relay<T> implements AsyncIterable<T> {
     return { next: () => this.#pump.next() };
   }
 
-  async #read(call: Call): Promise<void> {
+  async #read(life: Linked, call: Call<T>): Promise<void> {
     try {
-      for await (const message of this.#open(call.signal)) this.#pump.put(message);
-      if (this.#leave(call, undefined)) this.#pump.end();
+      for await (const message of call.messages) this.#pump.put(message);
+      if (this.#leave(life, call, undefined)) this.#pump.end();
     } catch (error) {
-      if (this.#leave(call, error)) this.#pump.fail(error);
+      if (this.#leave(life, call, error)) this.#pump.fail(error);
     } finally {
-      call.abort();
+      life.abort();
     }
   }
 
   /** True when the stream ends with it. */
-  #leave(call: Call, error: unknown): boolean {
-    const index = this.#calls.indexOf(call);
+  #leave(life: Linked, { onLeft }: Call<T>, error: unknown): boolean {
+    const index = this.#calls.indexOf(life);
     if (index < 0) return false;
     this.#calls.splice(index, 1);
-    if (index < this.#calls.length) return false;
-    if (index === 0 || call.onSpared === undefined) return true;
-    call.onSpared(error);
+    if (this.#calls.length === 0) return true;
+    onLeft(error, index === this.#calls.length);
     return false;
   }
 }

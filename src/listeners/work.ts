@@ -54,6 +54,7 @@ export class Work {
    * for this beat, and overtook the answer.
    */
   beaten(begunAt: number): void {
+    if (begunAt < this.#beatenAt) return; // Its answer came late.
     if (this.#silentMs >= takenMs) this.#doubt(begunAt);
     this.#beatenAt = begunAt;
     this.#beatenAtWall = Date.now() - (this.#root.clock.now() - begunAt);

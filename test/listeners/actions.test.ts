@@ -3,7 +3,7 @@ import type { Action } from "../../src/listeners/action.ts";
 import type { StreamError } from "../../src/streams/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
-import { cancel, Loop, Rig, start } from "../rig.ts";
+import { cancel, Fate, Loop, Rig, start } from "../rig.ts";
 
 const test = suite("actions");
 const register = { name: "worker", actions: ["double:double"] };
@@ -786,6 +786,87 @@ test("rule R15: a renewal that fails leaves the old stream as it is", async () =
 
   assert.is(loop.heard.length, 1);
   assert.equal(rig.lines, []);
+  await rig.done();
+});
+
+test("a renewal takes its turn at the gate, behind every stream that is down", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  const result = new Fate(rig.client.runs.result(id(9)));
+  await rig.pass(143_900);
+
+  rig.remote.wire("subscribeToWorkflowRuns").fail(said(Code.Unavailable));
+  await rig.pass(3000);
+  const [, results] = rig.remote.opened("subscribeToWorkflowRuns");
+  const [, renewed] = rig.remote.opened("listenV2");
+
+  assert.is(results?.at, 1_145_900, "when the wait is over that its failure asked for");
+  assert.is(renewed?.at, 1_146_150, "when the results have had their turn");
+  assert.equal([loop.fate.text, result.text], ["pending", "pending"]);
+  await rig.done();
+});
+
+test("an older stream that is lost with its connection makes a new worker, as a renewal does that is lost so", async () => {
+  for (const lost of ["older", "renewal"] as const) {
+    const rig = new Rig();
+    const told: string[] = [];
+    const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+    await rig.pass(140_000);
+    const cut = rig.remote.goAway();
+    await rig.pass(6000);
+    const opened = rig.remote.opened("listenV2").length;
+
+    if (lost === "older") cut();
+    else rig.remote.kill();
+    await rig.pass(20_000);
+    rig.remote.wire("listenV2").say(start(1));
+    await rig.pass(0);
+
+    assert.is(opened, 2, lost);
+    assert.equal([told, loop.heard.length], [[id(1), id(2)], 1], lost);
+    await rig.done();
+  }
+});
+
+test("a renewal that a proxy cuts makes no new worker", async () => {
+  const rig = new Rig();
+  const told: string[] = [];
+  const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+  await rig.pass(145_000);
+
+  rig.remote.wire("listenV2").fail(new ConnectError("HTTP 504", Code.Unavailable));
+  await rig.pass(3000);
+  rig.remote.opened("listenV2")[0]?.say(start(1));
+  await rig.pass(0);
+
+  assert.equal([told, loop.heard.length], [[id(1)], 1]);
+  await rig.done();
+});
+
+test("a beat that the engine takes after its stream ended keeps what runs this worker's", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ register }));
+  await rig.pass(20_000);
+  rig.remote.wire("listenV2").say(start(3));
+  await rig.pass(0);
+  const beat = async () => {
+    await rig.clock.sleep(100);
+    return {};
+  };
+  rig.remote.always("heartbeat", beat);
+
+  rig.remote.wire("listenV2").hangUp();
+  for (const waitMs of [2000, 4000, 8000, 10_000, 10_000]) {
+    await rig.pass(waitMs + 50);
+    rig.remote.wire("listenV2").hangUp();
+  }
+  await rig.pass(20_000);
+  rig.remote.always("heartbeat");
+  rig.remote.kill();
+  await rig.pass(20_000);
+
+  assert.equal(rig.remote.asked("releaseSlot").length, 1);
+  assert.is(loop.fate.text, "pending");
   await rig.done();
 });
 
