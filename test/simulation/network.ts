@@ -16,8 +16,6 @@ const pingMs = { least: 5000, most: 15_000 };
 
 /** Until when a stream that was told nothing still connects, in milliseconds: just before it counts as let in. */
 const connectsMs = 249;
-/** How long a client may be without an accepted beat before it must fear that its work was taken, in milliseconds. */
-const fearMs = 27_500;
 
 /** How long the engine takes to notice a client that is gone without a word, in milliseconds. */
 const engineNoticesMs = 50_000;
@@ -39,6 +37,8 @@ export class Wire implements Connection {
   alive = true;
   /** Which way nothing passes, though nobody was told. */
   readonly held: { up: boolean; down: boolean } = { up: false, down: false };
+  /** Until when it was last held: what waited is on its way from then on. */
+  heldUntil = -Infinity;
   /** What must fail when the client learns that the wire is lost. */
   readonly clientCalls = new Set<(error: ConnectError) => void>();
   /** What must end when the engine learns it. */
@@ -57,7 +57,8 @@ export class Wire implements Connection {
     });
   }
 
-  release(): void {
+  release(now: number): void {
+    if (this.isHeld) this.heldUntil = now;
     this.held.up = this.held.down = false;
     for (const resolve of this.#released.splice(0)) resolve();
   }
@@ -73,10 +74,6 @@ export class Network {
   /** Dials under way, now and at the most. */
   dials = 0;
   mostDials = 0;
-  /** When the client last heard of a beat after so long a silence that what ran may have been taken. */
-  fearedAt = -Infinity;
-  /** When the last beat that the client knows to be accepted was begun. */
-  #beatenAt = -Infinity;
   /** When the machine last woke up: what was begun before it slept may seem to be begun then. */
   awakeAt = -Infinity;
   /** The most streams that were connecting at a time, and which. */
@@ -140,7 +137,7 @@ export class Network {
 
   /** What was held passes again; a wire that was found dead stays dead. */
   release(): void {
-    this.current?.release();
+    this.current?.release(this.#clock.now());
   }
 
   /** GOAWAY: the wire takes no new streams, and those it has may finish. */
@@ -222,7 +219,6 @@ export class Network {
     input: MessageInitShape<DescMethodUnary["input"]>,
     token: string,
   ): Promise<UnaryResponse<never, never>> {
-    const begunAt = this.#clock.now();
     const wire = await this.ready(signal, 5000);
     const message = await this.#call(wire, signal, timeoutMs, async () => {
       await this.#travel(wire, "up");
@@ -233,8 +229,6 @@ export class Network {
     if ("error" in message) throw message.error;
     // An accepted beat proves the stream that it is for.
     if (method.name === "Heartbeat") {
-      if (begunAt - this.#beatenAt >= fearMs) this.fearedAt = this.#clock.now();
-      this.#beatenAt = begunAt;
       for (const [one, { method }] of this.#unproven) if (method === "ListenV2") this.#unproven.delete(one);
     }
     const response = create(method.output, message.value as never);

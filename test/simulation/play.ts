@@ -65,10 +65,7 @@ class Play {
     this.#network = new Network(clock, random, this.#engine);
     this.#engine.onTaken = (run) => {
       const key = `${run.id} ${run.attempt}`;
-      // What the client feared to have lost it does not claim when it comes back as another worker.
-      if (this.#watch.isBack && this.#work.isAt(key, this.#network.fearedAt)) {
-        this.#found(`${key} was taken while it ran`);
-      }
+      if (this.#watch.isBack && this.#work.isAt(key)) this.#found(`${key} was taken while it ran`);
     };
     const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
     const config = resolveConfig({

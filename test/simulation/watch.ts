@@ -101,7 +101,9 @@ export class Watch {
     const left = (what: string) => found(`${what} is not on the stream that is there`);
     for (const stream of engine.streams) {
       if (stream.openedAt > before || this.#awakeSince > before) continue;
-      if (!stream.wire.alive || stream.wire.isHeld) continue;
+      const { wire } = stream;
+      // What waited for a held wire is on its way from when it is free, as what waited for a machine that slept.
+      if (!wire.alive || wire.isHeld || wire.heldUntil > before) continue;
       if (stream.method === "SubscribeToWorkflowRuns") {
         for (const { begunAt, run } of runs.pending) {
           if (begunAt < before && run.state !== "done" && !stream.ids.has(run.id)) left(`the wait for ${run.id}`);
