@@ -20,6 +20,9 @@ export interface Reading {
   readonly binary: Partial<BinaryReadOptions> | undefined;
 }
 
+/** Until there are some. */
+const none: Fields = {};
+
 /** Whose call it is. */
 export interface Owner {
   /** The error of a deadline that has passed. */
@@ -43,7 +46,7 @@ export class Call<O extends DescMessage> implements Source {
   #opening: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
   /** What came before the headers: Deno may tell of them behind the first data. */
   #early: Uint8Array[] | undefined;
-  #headers: Fields | undefined;
+  #headers: Fields = none;
   /** The trailers, or the headers where they are the whole answer. */
   #status: Fields | undefined;
   #header: Headers | undefined;
@@ -84,7 +87,7 @@ export class Call<O extends DescMessage> implements Source {
 
   /** The response's headers. */
   get header(): Headers {
-    return this.#header ??= toHeaders(this.#headers ?? {});
+    return this.#header ??= toHeaders(this.#headers);
   }
 
   /** The response's trailers: filled when its end is here. */
@@ -128,9 +131,8 @@ export class Call<O extends DescMessage> implements Source {
     const wrong = refusal(fields) ?? this.#encoded(fields) ?? (this.#status && failureOf(this.#status, fields));
     if (wrong !== undefined) return this.#finish(wrong);
     this.#begin();
-    const early = this.#early ?? [];
-    this.#early = undefined;
-    for (const bytes of early) this.#cut(bytes);
+    /* c8 ignore next -- only Deno tells of data before it tells of headers. */
+    for (const bytes of this.#early?.splice(0) ?? []) this.#cut(bytes);
   }
 
   #begin(): void {
@@ -151,8 +153,9 @@ export class Call<O extends DescMessage> implements Source {
     if (this.#over) return;
     // Once per chunk: a Buffer's `subarray` makes Buffers, and a message's fields of bytes would be some.
     const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    if (this.#headers === undefined) (this.#early ??= []).push(bytes);
-    else this.#cut(bytes);
+    if (this.#headers !== none) return this.#cut(bytes);
+    /* c8 ignore next -- only Deno tells of data before it tells of headers. */
+    (this.#early ??= []).push(bytes);
   }
 
   #cut(bytes: Uint8Array): void {
@@ -165,6 +168,7 @@ export class Call<O extends DescMessage> implements Source {
 
   #told(trailers: Fields): void {
     this.#status ??= trailers;
+    /* c8 ignore next -- Node tells of the trailers before it tells of the end; others need not. */
     if (this.#ended) this.#finish(this.#verdict());
   }
 
@@ -178,7 +182,7 @@ export class Call<O extends DescMessage> implements Source {
   /** How it ended: the peer's own word, if there is one, whatever happened to the wire behind it. */
   #verdict(): unknown {
     const status = this.#status;
-    const failure = status && failureOf(status, this.#headers ?? status);
+    const failure = status && failureOf(status, this.#headers);
     if (failure !== undefined) return failure;
     if (status !== undefined && this.#ended) return this.#frames.broken ? incomplete() : undefined;
     return this.#owner.expired() ?? this.#loss();
@@ -189,7 +193,7 @@ export class Call<O extends DescMessage> implements Source {
     if (this.#broke instanceof ConnectError || this.#broke instanceof StreamError) return this.#broke;
     const { rstCode } = this.#stream;
     const lost = this.#session.loss(this.#broke) ?? resetOf(rstCode, this.#broke);
-    const unanswered = this.#headers === undefined;
+    const unanswered = this.#headers === none;
     // Whatever a peer calls it: who has answered has seen the request.
     const refused = unanswered && rstCode === constants.NGHTTP2_REFUSED_STREAM;
     if (lost !== undefined) return refused ? markUnsent(lost) : lost;

@@ -15,8 +15,7 @@ export class DialError extends Error {
 
 /** No connection came about, for the reason in `cause`: whatever was to be sent on it was not. */
 export function unreachable(cause: unknown): ConnectError {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return markUnsent(new ConnectError(message, Code.Unavailable, undefined, undefined, cause));
+  return markUnsent(new ConnectError(textOf(cause), Code.Unavailable, undefined, undefined, cause));
 }
 
 /** Something that the caller gave us, and that we asked or used before anything was sent, threw this. */
@@ -24,4 +23,9 @@ export function callers(thrown: unknown): object {
   if (typeof thrown === "object" && thrown !== null) return markUnsent(markCaller(thrown));
   const said = typeof thrown === "string" ? thrown : typeof thrown;
   return markUnsent(markCaller(new Error(`Not an Error was thrown: ${said}`)));
+}
+
+/** What was thrown, in words. */
+export function textOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -3,6 +3,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { Queue } from "../streams/queue.ts";
+import { textOf } from "./failure.ts";
 
 /** What the messages of a call are read from, and what becomes of them. */
 export interface Source {
@@ -161,7 +162,7 @@ export class Messages<O extends DescMessage> implements AsyncIterableIterator<Me
     try {
       return fromBinary(output, message, binary);
     } catch (error) {
-      throw new ConnectError(`parse binary: ${error instanceof Error ? error.message : String(error)}`, Code.Internal);
+      throw new ConnectError(`parse binary: ${textOf(error)}`, Code.Internal);
     }
   }
 

@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { ClientHttp2Stream } from "node:http2";
+import { textOf } from "./failure.ts";
 import { frame } from "./frames.ts";
 
 /** How requests are written. */
@@ -102,7 +103,7 @@ function toBytes<I extends DescMessage>(schema: I, message: MessageShape<I>, { b
     return toBinary(schema, message, binary);
   } catch (error) {
     throw new ConnectError(
-      `serialize binary: ${error instanceof Error ? error.message : String(error)}`,
+      `serialize binary: ${textOf(error)}`,
       Code.Internal,
     );
   }

@@ -123,8 +123,8 @@ export const transport = [
   {
     name: "a dial's failure says nothing of what was sent",
     file: "src/transport/failure.ts",
-    find: "return markUnsent(new ConnectError(message, Code.Unavailable, undefined, undefined, cause));",
-    replace: "return new ConnectError(message, Code.Unavailable, undefined, undefined, cause);",
+    find: "return markUnsent(new ConnectError(textOf(cause), Code.Unavailable, undefined, undefined, cause));",
+    replace: "return new ConnectError(textOf(cause), Code.Unavailable, undefined, undefined, cause);",
     why: "a call that was never sent is not made again",
     hint: "test/wire/transport.test.ts",
   },
@@ -259,7 +259,7 @@ export const transport = [
   {
     name: "what comes before the headers is dropped",
     file: "src/transport/call.ts",
-    find: "    else this.#early.push(bytes);\n",
+    find: "    (this.#early ??= []).push(bytes);\n",
     replace: "",
     runtime: "deno",
     why: "the first messages of a stream are lost where its runtime tells of data first",

@@ -1,7 +1,6 @@
 import { assert, rejects, suite } from "../harness.ts";
-import type { TransportOptions } from "../../src/transport/transport.ts";
-import { createTransport } from "../../src/transport/transport.ts";
-import { StreamError } from "../../src/streams/errors.ts";
+import type { TransportOptions } from "../../src/transport/mod.ts";
+import { createTransport, StreamError } from "../../src/transport/mod.ts";
 import { Echo } from "../fixtures/echo/gen/echo_pb.ts";
 
 const test = suite("createTransport");

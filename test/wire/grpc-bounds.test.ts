@@ -3,7 +3,7 @@ import { createServer as createTcp } from "node:net";
 import type { AddressInfo } from "node:net";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { systemClock } from "../../src/streams/clock.ts";
-import { isUnsent } from "../../src/streams/errors.ts";
+import { isCaller, isUnsent } from "../../src/streams/errors.ts";
 import { linked } from "../../src/streams/signal.ts";
 import { seeded } from "../../src/testing/random.ts";
 import type { GrpcTransport, TransportOptions } from "../../src/transport/transport.ts";
@@ -12,7 +12,7 @@ import type { Session } from "../../src/transport/session.ts";
 import { Echo } from "../fixtures/echo/gen/echo_pb.ts";
 import { assert, rejects, suite } from "../harness.ts";
 import { frameServer, head } from "./frames.ts";
-import { listeners, note, open, texts, told } from "./grpc.ts";
+import { listeners, note, open, runtime, texts, told } from "./grpc.ts";
 import type { Handler, RawServer } from "./server.ts";
 import { answer, pause, rawServer, trailersOnly, until } from "./server.ts";
 
@@ -252,6 +252,40 @@ test("a request that is answered for good is asked for no more messages", async 
   await framed.close();
 
   assert.equal([text, left, asked], ["a", 1, 0]);
+});
+
+test("what a request yields behind its answer is not sent", async () => {
+  const log: string[] = [];
+  const transport = await serve((stream) => {
+    stream.once("data", () => answer(stream, [note("a")], 0));
+    stream.on("data", () => log.push("got"));
+  });
+  let answered = () => {};
+  const waiting = new Promise<void>((resolve) => answered = resolve);
+  const requests = (async function* () {
+    yield { text: "a" };
+    await waiting;
+    yield { text: "b" };
+    log.push("asked again");
+  })();
+
+  log.push((await createClient(Echo, transport).up(requests)).text);
+  answered();
+  await pause(20);
+
+  assert.equal(log, ["got", "a"]);
+});
+
+test("headers that HTTP/2 does not have are the caller's mistake, and nothing was sent", async () => {
+  const transport = await serve((stream) => answer(stream, [note("a")], 0));
+  const client = createClient(Echo, transport);
+
+  const error = await rejects(client.unary({}, { headers: { connection: "close" } }));
+  const { text } = await client.unary({});
+
+  assert.equal([text, server?.calls.length], ["a", 1]);
+  // Bun's library resets the stream instead, as if its peer had.
+  if (runtime !== "bun") assert.equal([isUnsent(error), isCaller(error)], [true, true]);
 });
 
 const seed = Number(process.env["COPPICE_SEED"] ?? 1);

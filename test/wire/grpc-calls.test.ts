@@ -229,6 +229,23 @@ rows(test, {
     },
     seen: ["", "ended"],
   },
+  "a server stream whose request is several messages": {
+    serve: (log) => ({
+      handle: (stream) => {
+        let bytes = 0;
+        stream.on("data", (chunk: Uint8Array) => bytes += chunk.length);
+        stream.once("end", () => {
+          log.push(`${bytes} bytes`);
+          answer(stream, [note("a")], 0);
+        });
+      },
+    }),
+    async play({ log, transport }) {
+      const { message } = await transport.stream(Echo.method.down, undefined, undefined, undefined, texts("x", "yz"));
+      await heed(log, message);
+    },
+    seen: ["17 bytes", "a", "ended"],
+  },
   "messages cut anywhere between frames are whole, empty ones too": {
     serve: () => ({
       frames: (connection, id) => {
