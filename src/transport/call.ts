@@ -79,6 +79,7 @@ export class Call<O extends DescMessage> implements Source {
   /** Resolves when the headers are here, and right. Ask once. */
   opened(): Promise<void> {
     return new Promise((resolve, reject) => {
+      /* c8 ignore next -- nothing but an abort comes between the opening of a stream and the first who asks. */
       if (this.#begun) resolve();
       else if (this.#over) reject(this.#failure);
       else this.#opening = { resolve, reject };

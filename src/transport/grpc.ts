@@ -138,8 +138,8 @@ export class Grpc implements Transport {
     // One message goes with the headers and the end, in one write.
     const single = method.methodKind === "server_streaming";
     const whole = single ? await life.during(this.#gather(method, input)) : undefined;
-    const { call, http2 } = await this.#open(begun, request, (error) => {
-      if (call.begun) life.end(error); // An interceptor may make a call again that failed before.
+    const { call, http2 } = await this.#open(begun, request, (error, answered) => {
+      if (answered) life.end(error); // An interceptor may make a call again that failed before.
     });
     if (whole === undefined) {
       void write(input[Symbol.asyncIterator](), (message) => this.#encode(method, message), http2, call);
@@ -157,8 +157,8 @@ export class Grpc implements Transport {
     return frames;
   }
 
-  /** Opens the stream of a call. `settled` is called once, when the last of its messages was read, or none will be. */
-  async #open(begun: Begun, request: AnyRequest, settled: (error: unknown) => void): Promise<Opened> {
+  /** Opens the stream of a call. */
+  async #open(begun: Begun, request: AnyRequest, settled: Settled): Promise<Opened> {
     const { life } = begun;
     const foreign = begun.foreignSignal(request);
     const check = () => {
@@ -175,7 +175,7 @@ export class Grpc implements Transport {
       settled: (error) => {
         leave();
         leaveForeign?.();
-        settled(error);
+        settled(error, call.begun);
       },
     });
     const leave = life.watch((error) => call.abort(error ?? new ConnectError("The call is over", Code.Canceled)));
@@ -233,6 +233,9 @@ interface Target {
   readonly url: string;
   readonly path: string;
 }
+
+/** Called once, when the last message was read, or none will be; says whether headers came before. */
+type Settled = (error: unknown, answered: boolean) => void;
 
 interface Opened {
   readonly call: Call<DescMessage>;

@@ -61,6 +61,20 @@ test("an end of its own leaves its caller and its clock, and is how it ended, wh
   for (const life of [well, ill]) assert.is(code(life.failure(lost)), Code.Unknown);
 });
 
+test("nothing is begun in a life that is over, and whoever watches too late is told at once", () => {
+  const [well, ill] = [new Life(new VirtualClock(), undefined, undefined), new Life(new VirtualClock(), undefined, 9)];
+  for (const life of [well, ill]) life.assert();
+  const told: unknown[] = [];
+
+  well.end();
+  ill.end(lost);
+  for (const life of [well, ill]) life.watch((error) => told.push(error))();
+
+  assert.throws(() => well.assert(), /The call is over/);
+  assert.throws(() => ill.assert(), /lost/);
+  assert.equal(told, [undefined, lost]);
+});
+
 test("an error of Connect's or ours is told as it is, any other as Connect would", () => {
   const [closed, refused] = [new StreamError("closed", "closed"), new ConnectError("no", Code.NotFound)];
 

@@ -288,6 +288,37 @@ test("headers that HTTP/2 does not have are the caller's mistake, and nothing wa
   if (runtime !== "bun") assert.equal([isUnsent(error), isCaller(error)], [true, true]);
 });
 
+test("an abort is heard at whatever turn of the loop it comes", { limitMs: 5000 }, async () => {
+  const transport = await serve(() => {});
+  const client = createClient(Echo, transport);
+  const seen = new Set<string>();
+  await transport.ready(new AbortController().signal, 1000);
+
+  for (let turns = 0; turns < 60; turns++) {
+    const life = new AbortController();
+    const calls = [client.unary({}, life), client.up(open([], "a"), life), drain(client.down({}, life))];
+    const errors = Promise.all(calls.map((call) => rejects(call)));
+    for (let left = turns; left > 0; left--) await Promise.resolve();
+    life.abort(gone);
+    for (const error of await errors) seen.add(told(error));
+  }
+
+  assert.equal([...seen], ["Aborted: gone"]);
+  await until(() => opened(transport) === 0 && server?.open.size === 0);
+});
+
+test("of two calls that an interceptor makes for one the slower is left when the other is answered", async () => {
+  let calls = 0;
+  const transport = await serve((stream) => {
+    if (calls++ === 1) answer(stream, [note("second")], 0);
+  }, { interceptors: [(next) => (request) => Promise.race([next(request), next(request)])] });
+
+  const { text } = await createClient(Echo, transport).unary({});
+  await until(() => opened(transport) === 0 && server?.open.size === 0);
+
+  assert.equal([text, calls], ["second", 2]);
+});
+
 const seed = Number(process.env["COPPICE_SEED"] ?? 1);
 const calls = 2000;
 const gone = new ConnectError("gone", Code.Aborted);
