@@ -190,7 +190,7 @@ export const transport = [
     find: "const refused = unanswered && rstCode",
     replace: "const refused = rstCode",
     why: "a call is made again that the peer has worked on",
-    hint: "test/wire/grpc-endings.test.ts",
+    hint: "test/wire/grpc-refusals.test.ts",
   },
   {
     name: "a stream without a response is waited for",
@@ -230,7 +230,7 @@ export const transport = [
     find: "return this.#owner.expired() ?? this.#loss();",
     replace: "return this.#loss();",
     why: "a peer that keeps the deadline too, and resets first, looks like one that cancels",
-    hint: "test/wire/grpc-bounds.test.ts",
+    hint: "test/wire/grpc-leaving.test.ts",
   },
   {
     name: "an OK mends a message that was cut",
@@ -254,7 +254,7 @@ export const transport = [
     find: "const wrong = refusal(fields) ?? this.#encoded(fields)",
     replace: "const wrong = this.#encoded(fields)",
     why: "the page of a proxy is read as messages",
-    hint: "test/wire/grpc-endings.test.ts",
+    hint: "test/wire/grpc-refusals.test.ts",
   },
   {
     name: "what comes before the headers is dropped",
@@ -361,7 +361,7 @@ export const transport = [
     find: "await writable(stream);\n      if (call.over) return;\n",
     replace: "await writable(stream);\n",
     why: "an iterable that was let go of is asked again",
-    hint: "test/wire/grpc-bounds.test.ts",
+    hint: "test/wire/grpc-leaving.test.ts",
   },
   {
     name: "a broken call is no news to its request",
@@ -434,5 +434,29 @@ export const transport = [
     replace: "return ConnectError.from(thrown, code);",
     why: "who calls a closed channel is told that it was cancelled",
     hint: "test/wire/transport.test.ts",
+  },
+  {
+    name: "a stream call that failed is over for its interceptors",
+    file: "src/transport/grpc.ts",
+    find: "if (answered) life.end(error);",
+    replace: "life.end(error);",
+    why: "one that makes a call again is told that the call is over",
+    hint: "test/wire/grpc-interceptors.test.ts",
+  },
+  {
+    name: "a call that is over stays on its signal",
+    file: "src/transport/life.ts",
+    find: "    this.#undo?.();\n",
+    replace: "",
+    why: "a signal that lives long keeps every call that ever was",
+    hint: "test/wire/grpc-aborts.test.ts",
+  },
+  {
+    name: "a call outlives its caller",
+    file: "src/transport/grpc.ts",
+    find: "const leave = life.watch((error) => call.abort(error ??",
+    replace: "const leave = life.watch((error) => void (error ??",
+    why: "who leaves waits for the answer all the same",
+    hint: "test/wire/grpc-aborts.test.ts",
   },
 ];
