@@ -13,6 +13,8 @@ export const beatTimeoutMs = 3500;
 const overtakenMs = 4000;
 /** How soon such a beat is repeated, in milliseconds. */
 const againMs = 1000;
+/** When the next one is due of a worker that is to be handed nothing for a while, in milliseconds. */
+const putOffMs = 8000;
 /** From when without an accepted beat the worker is not schedulable, in milliseconds. */
 const silentMs = 10_000;
 
@@ -23,8 +25,11 @@ export interface Pulse {
   readonly beat: (at: Timestamp, signal: AbortSignal) => Promise<unknown>;
   /** When the newest stream was sent. */
   readonly sentAt: () => number;
-  /** The engine took a beat: the worker is schedulable. It proves nothing about the stream. */
-  readonly accepted: () => void;
+  /**
+   * The engine took a beat: the worker is schedulable. It proves nothing about the stream. True puts the next beat off
+   * until nothing more is handed out.
+   */
+  readonly accepted: () => boolean;
   /** The engine knows of no stream of this worker's. */
   readonly deaf: (error: unknown) => void;
   /** The engine does not know the worker. */
@@ -47,7 +52,7 @@ export async function heartbeat(pulse: Pulse, signal: AbortSignal): Promise<void
       await pulse.beat(timestampFromMs(Math.floor(begunAt)), signal);
       if (signal.aborted) return; // What it proves is no more.
       acceptedAt = clock.now();
-      pulse.accepted();
+      if (pulse.accepted()) nextMs = acceptedAt - begunAt + putOffMs;
     } catch (error) {
       if (signal.aborted) return;
       switch (meaning(error)) {

@@ -39,8 +39,13 @@ export type ActionsOptions =
 
 /** For how long an engine without ListenV2 is not asked for it again, in milliseconds. */
 const oldListenMs = 600_000;
-/** How long the older stream is read beside a newer one, in milliseconds: what was sent on it is on its way. */
-const overlapMs = 8000;
+/**
+ * How long after an accepted beat, with none behind it, nothing more is on its way that was handed out for it, in
+ * milliseconds: the engine schedules for 5 s, and takes a moment to send.
+ */
+const quietMs = 7000;
+/** How often it is asked at the most whether a newer stream is due, in milliseconds. */
+const freshMs = 8000;
 
 /**
  * One worker's ListenV2, from attempt to attempt. Where it registers by itself, a stream that the engine did not end is
@@ -149,7 +154,10 @@ export class Listener {
         this.#trusted = true;
         doubt.accepted();
         alive();
-        if (clock.now() - this.#sentAt >= overlapMs) relay.retire();
+        if (relay.size === 1) return false;
+        // What the engine sends on a call that is let go of is lost: so it goes when nothing is sent.
+        after(clock, quietMs, attempt.signal, () => relay.retire());
+        return true;
       },
       deaf: (error) => {
         this.#entry.doubt(error);
@@ -207,7 +215,7 @@ export class Listener {
     const patienceMs = this.#patience.ms * (1 - 0.2 * random());
     const due = () => this.#isOld ? this.#oldUntil : Math.max(this.#heardAt, this.#sentAt) + patienceMs;
     const keep = () => this.#keepFresh(relay, signal);
-    after(clock, Math.max(overlapMs, due() - clock.now()), signal, () => {
+    after(clock, Math.max(freshMs, due() - clock.now()), signal, () => {
       if (due() <= clock.now() && relay.size === 1) void renew(this.#root, relay, signal).then(keep);
       else keep();
     });

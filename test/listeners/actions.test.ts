@@ -789,6 +789,23 @@ test("rule R15: a renewal that fails leaves the old stream as it is", async () =
   await rig.done();
 });
 
+test("rule R15: the old stream is let go of seven seconds after a beat, and a second before the next", async () => {
+  const rig = new Rig();
+  const loop = new Loop(rig.client.actions({ workerId: id(1) }));
+  await rig.pass(146_000);
+  const [old] = rig.remote.opened("listenV2");
+
+  while (old?.over === false) await rig.pass(100);
+  const overAt = rig.clock.now();
+  const beats = rig.remote.asked("heartbeat").map(({ at }) => at);
+  await rig.pass(20_000);
+
+  assert.is((beats.at(-1) ?? 0) - overAt, -7000);
+  assert.is(rig.remote.asked("heartbeat")[beats.length]?.at, overAt + 1000);
+  assert.is(loop.fate.text, "pending");
+  await rig.done();
+});
+
 test("a renewal takes its turn at the gate, behind every stream that is down", async () => {
   const rig = new Rig();
   const loop = new Loop(rig.client.actions({ workerId: id(1) }));

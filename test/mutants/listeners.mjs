@@ -91,7 +91,7 @@ export const listeners = [
   {
     name: "the old stream goes before the new one is heard",
     file: "src/listeners/listener.ts",
-    find: "if (clock.now() - this.#sentAt >= overlapMs) relay.retire();",
+    find: "after(clock, quietMs, attempt.signal, () => relay.retire());",
     replace: "relay.retire();",
     why: "what was sent on it is on its way, and lost",
     hint: "test/listeners/actions.test.ts",
