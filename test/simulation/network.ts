@@ -17,6 +17,9 @@ const pingMs = { least: 5000, most: 15_000 };
 /** Until when a stream that was told nothing still connects, in milliseconds: just before it counts as let in. */
 const connectsMs = 249;
 
+/** How long a client may be without an accepted beat before it must fear that its work was taken, in milliseconds. */
+const fearMs = 27_500;
+
 /** How long the engine takes to notice a client that is gone without a word, in milliseconds. */
 const engineNoticesMs = 50_000;
 
@@ -35,6 +38,8 @@ const faces: readonly (() => ConnectError)[] = [
 export class Wire implements Connection {
   /** Whether the client may still open streams on it. */
   alive = true;
+  /** Whether the client knows that nothing more comes of it. */
+  isLost = false;
   /** Which way nothing passes, though nobody was told. */
   readonly held: { up: boolean; down: boolean } = { up: false, down: false };
   /** Until when it was last held: what waited is on its way from then on. */
@@ -74,6 +79,10 @@ export class Network {
   /** Dials under way, now and at the most. */
   dials = 0;
   mostDials = 0;
+  /** When an answer last came to a beat after so long a silence that what ran may have been taken. */
+  fearedAt = -Infinity;
+  /** When the last beat was begun whose answer came, whether or not the client still wanted it. */
+  #beatenAt = -Infinity;
   /** When the machine last woke up: what was begun before it slept may seem to be begun then. */
   awakeAt = -Infinity;
   /** The most streams that were connecting at a time, and which. */
@@ -152,6 +161,7 @@ export class Network {
 
   #clientLoses(wire: Wire): void {
     wire.alive = false;
+    wire.isLost = true;
     const error = this.face();
     for (const fail of [...wire.clientCalls]) fail(error);
   }
@@ -220,10 +230,13 @@ export class Network {
     token: string,
   ): Promise<UnaryResponse<never, never>> {
     const wire = await this.ready(signal, 5000);
+    const begunAt = this.#clock.now();
     const message = await this.#call(wire, signal, timeoutMs, async () => {
       await this.#travel(wire, "up");
       const answer = await settle(() => this.#engine.unary(method.name, input as never, token));
       await this.#travel(wire, "down");
+      const inTime = this.#clock.now() - begunAt < (timeoutMs ?? Infinity);
+      if (method.name === "Heartbeat" && "value" in answer && inTime && !wire.isLost) this.#beaten(begunAt);
       return answer;
     });
     if ("error" in message) throw message.error;
@@ -279,6 +292,11 @@ export class Network {
     const messages = down.from(first, (value) => create(method.output, value as never));
     const { parent: service } = method;
     return { stream: true, service, method, header, trailer: new Headers(), message: messages } as never; // As above.
+  }
+
+  #beaten(begunAt: number): void {
+    if (begunAt - this.#beatenAt >= fearMs) this.fearedAt = this.#clock.now();
+    this.#beatenAt = Math.max(this.#beatenAt, begunAt);
   }
 
   /** Notes that a stream connects, beside those that still do. */

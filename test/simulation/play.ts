@@ -65,7 +65,11 @@ class Play {
     this.#network = new Network(clock, random, this.#engine);
     this.#engine.onTaken = (run) => {
       const key = `${run.id} ${run.attempt}`;
-      if (this.#watch.isBack && this.#work.isAt(key)) this.#found(`${key} was taken while it ran`);
+      // What the client had to fear to have lost, for no answer to a beat came through, it does not claim when it comes
+      // back as another worker.
+      if (this.#watch.isBack && this.#work.isAt(key, this.#network.fearedAt)) {
+        this.#found(`${key} was taken while it ran`);
+      }
     };
     const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
     const config = resolveConfig({

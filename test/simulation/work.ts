@@ -20,7 +20,8 @@ export class Work {
   readonly #options: WorkOptions;
   readonly #workMs = new Map<string, number>();
   readonly #cancelled = new Set<string>();
-  readonly #executing = new Set<string>();
+  /** When each began. */
+  readonly #executing = new Map<string, number>();
   readonly #abandoned = new Set<string>();
 
   constructor(options: WorkOptions) {
@@ -36,9 +37,9 @@ export class Work {
     this.#workMs.set(id, ms);
   }
 
-  /** Whether an attempt runs, and the worker says so. */
-  isAt(key: string): boolean {
-    return this.#executing.has(key) && !this.#abandoned.has(key);
+  /** Whether an attempt runs that began after `since`, and the worker says so. */
+  isAt(key: string, since: number): boolean {
+    return (this.#executing.get(key) ?? -Infinity) > since && !this.#abandoned.has(key);
   }
 
   async run(): Promise<void> {
@@ -52,7 +53,7 @@ export class Work {
           if (clock.now() < this.slowUntil) await clock.sleep(5000);
           if (this.vanish) {
             // Nobody says any more that these run, so the engine may take them.
-            for (const key of this.#executing) this.#abandoned.add(key);
+            for (const key of this.#executing.keys()) this.#abandoned.add(key);
             break;
           }
         }
@@ -68,7 +69,7 @@ export class Work {
     const { clock, found, over } = this.#options;
     const key = `${action.taskId} ${action.attempt}`;
     if (this.#executing.has(key)) found(`attempt ${key} was begun twice`);
-    this.#executing.add(key);
+    this.#executing.set(key, clock.now());
     try {
       await clock.sleep(this.#workMs.get(action.taskId) ?? 0);
       if (this.#cancelled.has(key)) return;
