@@ -399,7 +399,7 @@ export const streams = [
     name: "the outbox sends its queue first",
     file: "src/streams/outbox.ts",
     find: "    if (!this.#replayed) {\n",
-    replace: "    if (!this.#replayed && this.#head === this.#queue.length) {\n",
+    replace: "    if (!this.#replayed && this.#pushed.length === 0) {\n",
     why: "what is new overtakes what is replayed",
     hint: "test/streams/outbox.test.ts",
   },
