@@ -62,20 +62,17 @@ rows(test, {
     serve: () => ({ handle: (stream) => answer(stream, [note("a")]) }),
     async play({ client, log, raw }) {
       const life = new AbortController();
-      for await (const { text } of client.down({}, life)) {
-        log.push(text);
-        setTimeout(() => life.abort(why), 10);
-        await pause(0);
-        break;
-      }
       const error = await (async () => {
-        for await (const { text } of client.both(open(log, "x"), life)) log.push(text);
+        for await (const { text } of client.both(open(log, "x"), life)) {
+          log.push(text);
+          setTimeout(() => life.abort(why), 5);
+        }
       })().catch((reason: unknown) => reason);
       log.push(told(error));
       await until(() => raw?.open.size === 0 && log.includes("request return()"));
       log.sort();
     },
-    seen: ["Aborted: mine", "a", "a", "request return()", "request throw(Aborted: mine)"],
+    seen: ["Aborted: mine", "a", "request return()", "request throw(Aborted: mine)"],
   },
   "an abort while messages wait comes before them": {
     serve: () => ({ handle: (stream) => answer(stream, ["a", "b", "c"].map((text) => note(text))) }),
@@ -159,11 +156,11 @@ rows(test, {
       },
     }),
     play: async ({ client }) => {
-      for (const timeoutMs of [99_999_999, 99_999_999.5, 100_000_001, 1e12]) {
+      for (const timeoutMs of [99_999_999, 99_999_999.5, 100_000_001, 2e9]) {
         await client.unary({}, { timeoutMs }).catch(told);
       }
     },
-    seen: ["99999999m", "100000S", "100001S", "99999999S"],
+    seen: ["99999999m", "100000S", "100001S", "2000000S"],
     differs: "connect-node tells any number of milliseconds, which no peer reads",
   },
   "a fraction of a millisecond is rounded up": {
