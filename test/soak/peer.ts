@@ -145,13 +145,17 @@ export class Peer {
         return details(stream);
       case "Unary":
         stream.resume();
-        return answer(stream, nothing, "0");
+        if (!stream.destroyed) answer(stream, nothing, "0");
+        return;
       case "Down":
         stream.resume();
+        if (stream.destroyed) return;
         stream.respond(head);
         return void stream.write(nothing);
       case "Both":
-        return void stream.once("data", () => answer(stream, nothing, "0"));
+        return void stream.once("data", () => {
+          if (!stream.destroyed) answer(stream, nothing, "0");
+        });
       default:
         stream.resume(); // Never answered: whoever asks must leave by itself.
     }

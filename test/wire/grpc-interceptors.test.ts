@@ -224,7 +224,7 @@ rows(test, {
     options: () => ({
       interceptors: [(next) => (request) => {
         const own = new AbortController();
-        setTimeout(() => own.abort(new ConnectError("own", Code.Aborted)), 30);
+        setTimeout(() => own.abort(new ConnectError("own", Code.Aborted)), 300);
         return next({ ...request, signal: own.signal });
       }],
     }),
@@ -241,8 +241,8 @@ rows(test, {
       interceptors: [(next) => (request) => next({ ...request, signal: new AbortController().signal })],
     }),
     async play({ client, log, raw }) {
-      await heed(log, client.down({}, { timeoutMs: 30 }));
-      await hear(log, client.unary({}, { timeoutMs: 30 }));
+      await heed(log, client.down({}, { timeoutMs: 300 }));
+      await hear(log, client.unary({}, { timeoutMs: 300 }));
       await until(() => raw?.open.size === 0);
     },
     seen: ["a", "DeadlineExceeded: the operation timed out", "DeadlineExceeded: the operation timed out"],

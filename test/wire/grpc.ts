@@ -63,7 +63,7 @@ type Runtime = "node" | "deno" | "bun";
 export const runtime: Runtime = "bun" in process.versions ? "bun" : "deno" in process.versions ? "deno" : "node";
 
 /** As long as a transport that does not settle is waited for. */
-const patienceMs = 1000;
+const patienceMs = 2000;
 
 /** A test for each row: both transports see the same, or the row says why not. */
 export function rows(test: Test, table: Readonly<Record<string, Row>>): void {
