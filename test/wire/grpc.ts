@@ -19,7 +19,7 @@ import type { Handler, RawServer } from "./server.ts";
 import { envelope, pause, rawServer } from "./server.ts";
 
 /** Options that both transports have, by the same names. */
-export interface Calling {
+interface Calling {
   readonly interceptors?: Interceptor[];
   readonly defaultTimeoutMs?: number;
   readonly readMaxBytes?: number;
