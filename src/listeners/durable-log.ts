@@ -74,7 +74,7 @@ export class DurableLog implements Invocation {
     // The engine tells them in order: what is new comes behind everything that was told before.
     if (entry?.isOrdered && !entry.settled) this.#unproven.clear();
     this.#unproven.delete(key);
-    if (entry !== undefined && this.#held.size === 0) return entry.complete(completion);
+    if (entry !== undefined && (this.#held.size === 0 || !this.#isAsking)) return entry.complete(completion);
     this.#keep(key, completion);
     this.release();
   }
@@ -85,7 +85,7 @@ export class DurableLog implements Invocation {
    * behind every answer, for whoever it is for waits from then on.
    */
   release(): void {
-    const isAsking = this.broken === undefined && this.requests[0]?.sent === true;
+    const isAsking = this.#isAsking;
     for (const [key, completion] of this.#held) {
       const entry = this.#entries.get(key);
       if (entry === undefined && isAsking) return;
@@ -136,6 +136,11 @@ export class DurableLog implements Invocation {
   dismiss(error: unknown): void {
     this.#fail(error, [...this.evictions, ...this.requests]);
     for (const entry of this.#entries.values()) entry.dismiss(error);
+  }
+
+  /** Whether an answer is to come that makes a step known. */
+  get #isAsking(): boolean {
+    return this.broken === undefined && this.requests[0]?.sent === true;
   }
 
   #keep(key: string, completion: Completion): void {

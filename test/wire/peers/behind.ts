@@ -167,7 +167,7 @@ export function behind(kind: ProxyKind): void {
     assert.equal(lost, []);
     assert.is(after.doubled, 200);
     assert.equal(doubled, runs.map((_, number) => ({ doubled: 2 * number })));
-    assert.ok(asked > 30, `${asked} calls`);
+    assert.ok(asked > 0, `${asked} calls`);
   });
 
   test("a stream that is renewed before its idle limit is never cut, and misses no work", {
