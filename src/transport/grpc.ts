@@ -17,6 +17,7 @@ import type { Writing } from "./request.ts";
 import { encode, Input, write } from "./request.ts";
 import type { Session } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
+import { Targets } from "./targets.ts";
 
 /** How calls are made, with every default in its place. */
 export interface GrpcOptions {
@@ -48,20 +49,16 @@ const userAgent = "grpc-es-coppice/0.1.0";
 export class Grpc implements Transport {
   readonly #sessions: Sessions;
   readonly #options: GrpcOptions;
-  readonly #base: string;
-  readonly #origin: string;
   readonly #reading: Reading;
   readonly #writing: Writing;
-  /** Where methods are: found once for each. */
-  readonly #targets: WeakMap<DescMethod, Target> = new WeakMap();
+  readonly #targets: Targets;
 
   constructor(sessions: Sessions, options: GrpcOptions) {
     const { acceptCompression, baseUrl, binaryOptions: binary, readMaxBytes } = options;
     const { compressMinBytes, sendCompression: compression, writeMaxBytes } = options;
     this.#sessions = sessions;
     this.#options = options;
-    this.#base = baseUrl.replace(/\/$/, "");
-    this.#origin = new URL(baseUrl).origin;
+    this.#targets = new Targets(baseUrl);
     this.#reading = { binary, compressions: acceptCompression, maxBytes: readMaxBytes };
     this.#writing = { binary, compressMinBytes, compression, maxBytes: writeMaxBytes };
   }
@@ -76,7 +73,7 @@ export class Grpc implements Transport {
   ): Promise<UnaryResponse<I, O>> {
     const life = this.#live(signal, timeoutMs);
     const message = create(method.input, input);
-    const { url } = this.#target(method);
+    const { url } = this.#targets.of(method);
     const response = await this.#run(new Begun(life, { method, message, stream: false, url }, header, contextValues));
     life.end();
     return response as UnaryResponse<I, O>; // The answer to this method.
@@ -94,7 +91,7 @@ export class Grpc implements Transport {
     const message = new Input(method.input, input);
     // However it ends, and the caller's own iterable: what interceptors put around it may be deaf while it waits.
     life.watch((error) => void message.release(error));
-    const { url } = this.#target(method);
+    const { url } = this.#targets.of(method);
     const response = await this.#run(new Begun(life, { method, message, stream: true, url }, header, contextValues));
     return response as StreamResponse<I, O>; // The answer to this method.
   }
@@ -194,7 +191,11 @@ export class Grpc implements Transport {
 
   #headers(begun: Begun, request: AnyRequest): OutgoingHttpHeaders {
     const { acceptCompression, sendCompression } = this.#options;
-    const headers: OutgoingHttpHeaders = { ":method": "POST", ":path": this.#path(request), "user-agent": userAgent };
+    const headers: OutgoingHttpHeaders = {
+      ":method": "POST",
+      ":path": this.#targets.path(request),
+      "user-agent": userAgent,
+    };
     begun.addTo(headers, request);
     headers["content-type"] = "application/grpc+proto";
     headers["te"] = "trailers"; // Finds proxies that would drop them.
@@ -205,33 +206,9 @@ export class Grpc implements Transport {
     return headers;
   }
 
-  #target(method: DescMethod): Target {
-    const known = this.#targets.get(method);
-    if (known !== undefined) return known;
-    const url = `${this.#base}/${method.parent.typeName}/${method.name}`;
-    const target = { url, path: new URL(url).pathname };
-    this.#targets.set(method, target);
-    return target;
-  }
-
-  /** Only what an interceptor has changed is parsed. */
-  #path({ method, url }: AnyRequest): string {
-    const target = this.#target(method);
-    if (url === target.url) return target.path;
-    const { origin, pathname, search } = new URL(url);
-    if (origin === this.#origin) return pathname + search;
-    throw new ConnectError(`cannot make a request to ${origin}: the channel leads to ${this.#origin}`, Code.Internal);
-  }
-
   #encode({ input }: DescMethod, message: MessageShape<DescMessage>): Uint8Array | Promise<Uint8Array> {
     return encode(input, message, this.#writing);
   }
-}
-
-/** Where a method is. */
-interface Target {
-  readonly url: string;
-  readonly path: string;
 }
 
 /** Called once, when the last message was read, or none will be; says whether headers came before. */
