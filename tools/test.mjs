@@ -36,8 +36,8 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
-// One more than there are cores: test files with a wire wait more than they work.
-await Promise.all(Array.from({ length: availableParallelism() + 1 }, async () => {
+// Twice as many as there are cores: test files with a wire wait more than they work.
+await Promise.all(Array.from({ length: 2 * availableParallelism() }, async () => {
   for (let next = queue.shift(); next; next = queue.shift()) await next();
 }));
 if (files.length === 0) {
