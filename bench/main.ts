@@ -16,7 +16,7 @@ import { bundle } from "./size.ts";
 
 const { values } = parseArgs({
   options: {
-    minutes: { type: "string", default: "20" },
+    minutes: { type: "string", default: "30" },
     only: { type: "string" },
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },

@@ -102,9 +102,8 @@ export const targets: readonly Target[] = [
     { node: 4, deno: 2.3, bun: 2.6 },
     ["unary", 64],
     ["transport", "connect"],
-    "a call has a fixed price below any transport: on bare `node:http2`, without gRPC, it takes 43 µs of CPU on Node and 55 on " +
-      "Deno, which is more than half of what ours takes in all. Of the rest nothing stands out in the profile: 17 % is garbage " +
-      "collection, and no function of ours has 2 %.",
+    "a call has a fixed price below any transport: on bare `node:http2`, without gRPC, it takes half of the CPU time on Node that ours " +
+      "takes in all. Of the rest nothing stands out in the profile: 17 % is garbage collection, and no function of ours has 2 %.",
   ),
   faster(
     `Ping-pong by ${own}, over connect-node`,

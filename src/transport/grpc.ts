@@ -52,6 +52,8 @@ export class Grpc implements Transport {
   readonly #reading: Reading;
   readonly #writing: Writing;
   readonly #targets: Targets;
+  /** What answers may be packed with, as it is sent. */
+  readonly #accepted: string;
 
   constructor(sessions: Sessions, options: GrpcOptions) {
     const { acceptCompression, baseUrl, binaryOptions: binary, readMaxBytes } = options;
@@ -59,6 +61,7 @@ export class Grpc implements Transport {
     this.#sessions = sessions;
     this.#options = options;
     this.#targets = new Targets(baseUrl);
+    this.#accepted = acceptCompression.map(({ name }) => name).join();
     this.#reading = { binary, compressions: acceptCompression, maxBytes: readMaxBytes };
     this.#writing = { binary, compressMinBytes, compression, maxBytes: writeMaxBytes };
   }
@@ -190,7 +193,7 @@ export class Grpc implements Transport {
   }
 
   #headers(begun: Begun, request: AnyRequest): OutgoingHttpHeaders {
-    const { acceptCompression, sendCompression } = this.#options;
+    const { sendCompression } = this.#options;
     const headers: OutgoingHttpHeaders = {
       ":method": "POST",
       ":path": this.#targets.path(request),
@@ -200,9 +203,7 @@ export class Grpc implements Transport {
     headers["content-type"] = "application/grpc+proto";
     headers["te"] = "trailers"; // Finds proxies that would drop them.
     if (sendCompression !== undefined) headers["grpc-encoding"] = sendCompression.name;
-    if (acceptCompression.length > 0) {
-      headers["grpc-accept-encoding"] = acceptCompression.map(({ name }) => name).join();
-    }
+    if (this.#accepted !== "") headers["grpc-accept-encoding"] = this.#accepted;
     return headers;
   }
 

@@ -95,10 +95,11 @@ export class Session implements Connection, Peer {
     return new ConnectError("The connection was lost", Code.Unavailable, undefined, undefined, this.#why ?? told);
   }
 
-  /** Opens a stream. @throws ConnectError Unavailable, never sent, on a session that just went away */
+  /** Opens a stream; the headers are its own then. @throws ConnectError Unavailable, never sent, on a session that just went away */
   request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
     const { authority, socket } = this.#dialed;
-    const stream = this.#request({ ...headers, ":authority": authority });
+    headers[":authority"] = authority;
+    const stream = this.#request(headers);
     if (this.#open++ === 0) socket.ref();
     const { received } = this;
     stream.once("close", () => {
