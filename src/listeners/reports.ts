@@ -5,16 +5,22 @@ import { Dispatcher, StepActionEventType } from "../../gen/dispatcher/dispatcher
 import { encodeOutput } from "../json.ts";
 import type { Root } from "../root.ts";
 import { fullJitter } from "../streams/backoff.ts";
-import { isCaller } from "../streams/errors.ts";
+import { isCaller, isUnsent } from "../streams/errors.ts";
 import { linked } from "../streams/signal.ts";
 import { saidOfSize } from "../streams/texts.ts";
 import { originOf } from "../streams/verdict.ts";
 import type { Reports } from "./action.ts";
 
 /**
+ * How long the engine has for what may have reached it, once it is reachable again, before it is told the same again: it
+ * takes in what it is told by the batch, and where one report is twice in a batch, it gives the outputs of that batch to
+ * the wrong runs.
+ */
+const settlingMs = 2000;
+
+/**
  * The reports of one action. Each is sent again until the engine has it or says that it never will: a result that is
- * lost on its way would leave the run waiting for its time-out. The engine takes the first ending it gets of an attempt
- * and ignores the rest, so sending twice does no harm.
+ * lost on its way would leave the run waiting for its time-out.
  */
 export function reports(root: Root, message: AssignedAction, workerId: string): Reports {
   const { actionId, jobId, jobRunId, retryCount, taskId, taskRunExternalId } = message;
@@ -68,6 +74,9 @@ async function insist(
         life.signal.throwIfAborted();
         if (isFinal(error) || doubt.judge("transient", error) === "fatal") throw error;
         await clock.sleep(backoff(failures), life.signal);
+        if (originOf(error) === "engine" || isUnsent(error)) continue;
+        await root.channel.up(life.signal);
+        await clock.sleep(settlingMs, life.signal);
       }
     }
   } finally {

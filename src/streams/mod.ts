@@ -6,7 +6,7 @@
  * ```ts
  * import { reconnect } from "coppice/streams";
  *
- * const changes = reconnect(({ signal, last }) => watch.changes({ after: last?.offset }, { signal }));
+ * const changes = reconnect<Change>(({ signal, last }) => watch.changes({ after: last?.offset }, { signal }));
  * for await (const change of changes) {
  *   console.log(change.offset);
  * }

@@ -23,6 +23,8 @@ export type Open<T> = (attempt: Attempt<T>) => AsyncIterable<T>;
  * It pulls: nothing is opened before the first `next()`, and while your loop body runs nothing is read, noticed or
  * reopened. Messages on the way when a wire is lost are lost with it, unless `open` resumes behind `attempt.last`.
  *
+ * Name the type of its messages: TypeScript cannot infer it from an `open` that is told of the last one.
+ *
  * Three ways to stop: `break` ends quietly; `options.signal` throws its own reason; an ending that no retry can mend
  * throws a {@link StreamError} whose `cause` is what the peer said. What your own code throws inside the call comes out
  * as it is.
@@ -32,7 +34,7 @@ export type Open<T> = (attempt: Attempt<T>) => AsyncIterable<T>;
  *
  * @example
  * ```ts
- * const changes = reconnect(({ signal, last }) => watch.changes({ after: last?.offset }, { signal }), { signal });
+ * const changes = reconnect<Change>(({ signal, last }) => watch.changes({ after: last?.offset }, { signal }), { signal });
  * for await (const change of changes) console.log(change.offset);
  * ```
  */

@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { StepActionEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
 import { StepActionEventType } from "../../gen/dispatcher/dispatcher_pb.ts";
 import type { StartAction } from "../../src/listeners/action.ts";
+import { markUnsent } from "../../src/streams/errors.ts";
 import { StreamError } from "../../src/streams/mod.ts";
 import { assert, suite } from "../harness.ts";
 import { id, said } from "../remote.ts";
@@ -143,7 +144,7 @@ test("rule R46: a report is sent again until the engine has it, whatever comes b
   await rig.pass(60_000);
 
   assert.is(fate.text, "ok undefined");
-  assert.equal(times(rig).map((at) => at - 500), [0, 500, 1500, 3500, 7500, 15_500, 25_500, 35_500]);
+  assert.equal(times(rig).map((at) => at - 500), [0, 500, 1500, 3500, 7500, 15_500, 25_500, 37_500]);
   assert.is(new Set(told(rig).map(({ eventPayload }) => eventPayload)).size, 1);
   await rig.done();
 });
@@ -153,9 +154,30 @@ test("rule R46: a report that hangs is given up after half a minute, and sent ag
   rig.remote.next("sendStepActionEvent", () => new Promise(() => {}));
 
   const fate = new Fate(action.completed({}));
-  await rig.pass(31_000);
+  await rig.pass(33_000);
 
-  assert.equal(times(rig), [500, 31_000]);
+  assert.equal(times(rig), [500, 33_000]);
+  assert.is(fate.text, "ok undefined");
+  await rig.done();
+});
+
+test("rule R46: what may have reached the engine waits until it has taken that in, what was never sent does not", async () => {
+  const { rig, action } = await started();
+  const unsent = markUnsent(new ConnectError("gone", Code.Unavailable));
+  rig.remote.next("sendStepActionEvent", () => new Promise(() => {}), (call) => call.cut(unsent));
+
+  const fate = new Fate(action.completed({}));
+  await rig.pass(0);
+  rig.remote.listening = false;
+  rig.remote.kill();
+  await rig.pass(10_000);
+  rig.remote.listening = true;
+  await rig.pass(20_000);
+
+  const [first, again = NaN, last = NaN] = times(rig);
+  assert.is(first, 500);
+  assert.is(again - (rig.remote.dialedAt.at(-1)! - startMs), 2000);
+  assert.is(last - again, 1000);
   assert.is(fate.text, "ok undefined");
   await rig.done();
 });

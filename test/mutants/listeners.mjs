@@ -225,6 +225,14 @@ export const listeners = [
     hint: "test/listeners/reports.test.ts",
   },
   {
+    name: "a report is sent again at once",
+    file: "src/listeners/reports.ts",
+    find: "        await clock.sleep(settlingMs, life.signal);\n",
+    replace: "",
+    why: "the engine has it twice in one batch, and gives outputs to the wrong runs",
+    hint: "test/listeners/reports.test.ts",
+  },
+  {
     name: "a report that is refused is sent for ever",
     file: "src/listeners/reports.ts",
     find: 'if (isFinal(error) || doubt.judge("transient", error) === "fatal") throw error;',

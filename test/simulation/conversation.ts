@@ -2,7 +2,7 @@ import type { Client } from "../../src/client.ts";
 import { RunCancelledError } from "../../src/errors.ts";
 import { StreamError } from "../../src/streams/errors.ts";
 import type { Clock } from "../../src/streams/clock.ts";
-import type { Run } from "./engine.ts";
+import type { Run } from "./runs.ts";
 import type { TalkingEngine } from "./talker.ts";
 
 /** Who listens: a loop over events, one that is slow at it, or one over chunks. */

@@ -10,7 +10,8 @@ import type { Clock } from "../../src/streams/clock.ts";
 import { Release } from "../../src/testing/engine/release.ts";
 import type { Outcome, Step } from "./durable-log.ts";
 import { DurableTask } from "./durable-log.ts";
-import type { Engine, ServerStream } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import type { ServerStream } from "./server-stream.ts";
 
 type Message = NonNullable<MessageInitShape<typeof DurableTaskResponseSchema>["message"]>;
 

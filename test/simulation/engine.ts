@@ -1,75 +1,19 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import type { StepActionEvent } from "../../gen/dispatcher/dispatcher_pb.ts";
 import { ActionType, StepActionEventType } from "../../gen/dispatcher/dispatcher_pb.ts";
 import { RunStatus } from "../../gen/v1/workflows_pb.ts";
 import type { Clock } from "../../src/streams/clock.ts";
+import { Completions } from "./completions.ts";
 import type { Item, Wire } from "./network.ts";
+import type { Run, Worker } from "./runs.ts";
+import { action, finished, status } from "./runs.ts";
+import { ServerStream } from "./server-stream.ts";
 
 /** As the engine has them, in milliseconds. No execution time-out brings lost work back before the simulation is over. */
 const schedulableMs = 5000;
 const silentMs = 30_000;
 const pollMs = 1000;
-
-interface Worker {
-  readonly id: string;
-  active: boolean;
-  listened: boolean;
-  beatAt: number;
-  readonly streams: Set<ServerStream>;
-}
-
-export interface Run {
-  readonly id: string;
-  state: "queued" | "assigned" | "talking" | "done";
-  attempt: number;
-  worker: Worker | undefined;
-  output: string;
-  cancelled: boolean;
-}
-
-/** The engine's end of a stream. */
-export class ServerStream {
-  readonly method: string;
-  /** What it runs on. */
-  readonly wire: Wire;
-  /** Ids subscribed to and not reported yet. */
-  readonly ids = new Set<string>();
-  worker: Worker | undefined;
-  readonly openedAt: number;
-  open = true;
-  readonly #engine: Engine;
-  readonly #send: (item: Item) => void;
-
-  constructor(engine: Engine, method: string, openedAt: number, wire: Wire, send: (item: Item) => void) {
-    this.method = method;
-    this.openedAt = openedAt;
-    this.wire = wire;
-    this.#engine = engine;
-    this.#send = send;
-  }
-
-  send(message: unknown): void {
-    this.#send({ message });
-  }
-
-  /** Ends the call with OK or a status of the engine's. */
-  finish(error?: ConnectError): void {
-    if (!this.open) return;
-    this.end();
-    this.#send({ error });
-  }
-
-  request(message: { workflowRunId: string } & { workerId: string }): void {
-    if (this.open) this.#engine.request(this, message);
-  }
-
-  /** The client is gone, or was told that the stream is. */
-  end(): void {
-    if (!this.open) return;
-    this.open = false;
-    this.#engine.closed(this);
-  }
-}
 
 /** A model of the engine, true to what matters to a client that reconnects; everything happens in virtual time. */
 export class Engine {
@@ -82,6 +26,8 @@ export class Engine {
   losing = 0;
   /** Told of a run that is taken from a worker that fell silent. */
   onTaken: (run: Run) => void = () => {};
+  /** Told of a completion that was reported again before the engine had taken in the first. */
+  onTwice: (runId: string) => void = () => {};
   /** How many finished events will leave twice. */
   doubling = 0;
   readonly runs = new Map<string, Run>();
@@ -91,11 +37,18 @@ export class Engine {
   readonly opens: { readonly at: number; readonly method: string }[] = [];
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #completions: Completions;
   #ids = 0;
 
   constructor(clock: Clock, random: () => number) {
     this.#clock = clock;
     this.#random = random;
+    this.#completions = new Completions({
+      clock,
+      isUp: () => this.isUp,
+      done: (report, output) => this.#done(report, output),
+      twice: ({ taskRunExternalId }) => this.onTwice(taskRunExternalId),
+    });
   }
 
   uuid(): string {
@@ -210,6 +163,7 @@ export class Engine {
   }
 
   protected tick(now: number): void {
+    this.#completions.takeIn();
     for (const run of this.runs.values()) {
       const { worker } = run;
       if (run.state === "assigned" && worker !== undefined && now - worker.beatAt > silentMs) {
@@ -235,13 +189,14 @@ export class Engine {
     }
   }
 
-  #report({ eventPayload, eventType, retryCount, taskRunExternalId }: StepActionEvent): void {
+  #report(report: StepActionEvent): void {
+    if (!this.runs.has(report.taskRunExternalId)) throw status(Code.InvalidArgument, "unknown task");
+    if (report.eventType === StepActionEventType.STEP_EVENT_TYPE_COMPLETED) this.#completions.add(report);
+  }
+
+  #done({ retryCount, taskRunExternalId }: StepActionEvent, output: string): void {
     const run = this.runs.get(taskRunExternalId);
-    if (run === undefined) throw status(Code.InvalidArgument, "unknown task");
-    if (run.state !== "assigned" || retryCount !== run.attempt) return;
-    if (eventType !== StepActionEventType.STEP_EVENT_TYPE_COMPLETED) return;
-    run.state = "done";
-    run.output = eventPayload;
+    if (run?.state === "assigned" && retryCount === run.attempt) Object.assign(run, { state: "done", output });
   }
 
   #settle(stream: ServerStream): void {
@@ -274,26 +229,4 @@ export class Engine {
     };
     return { done, status: task.status, taskRuns: { work: task } };
   }
-}
-
-function finished({ cancelled, id, output }: Run): unknown {
-  const result = cancelled ? { error: "" } : { output };
-  return { workflowRunId: id, results: [{ taskRunExternalId: id, taskName: "work", jobRunId: id, ...result }] };
-}
-
-function action({ attempt, id }: Run, actionType: ActionType): unknown {
-  return {
-    workflowRunId: id,
-    taskRunExternalId: id,
-    taskName: "work",
-    actionId: "work:work",
-    actionType,
-    actionPayload: JSON.stringify({ input: { id } }),
-    retryCount: attempt,
-  };
-}
-
-/** A status of the engine's own. */
-function status(code: Code, message: string): ConnectError {
-  return new ConnectError(message, code, { "grpc-status": String(code) });
 }

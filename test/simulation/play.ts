@@ -71,6 +71,7 @@ class Play {
         this.#found(`${key} was taken while it ran`);
       }
     };
+    this.#engine.onTwice = (runId) => this.#found(`the end of ${runId} was told twice in one batch`);
     const token = mint({ tenantId: "t", hostPort: "127.0.0.1:1", issuedMs: 0, expiresMs: 4e12 }, random);
     const config = resolveConfig({
       clock,

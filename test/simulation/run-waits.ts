@@ -2,7 +2,7 @@ import { RunCancelledError } from "../../src/errors.ts";
 import type { Runs } from "../../src/runs.ts";
 import type { Clock } from "../../src/streams/clock.ts";
 import { StreamError } from "../../src/streams/errors.ts";
-import type { Run } from "./engine.ts";
+import type { Run } from "./runs.ts";
 
 interface Wait {
   readonly run: Run;

@@ -1,5 +1,5 @@
 import type { ListenForDurableEventRequest } from "../../gen/v1/dispatcher_pb.ts";
-import type { ServerStream } from "./engine.ts";
+import type { ServerStream } from "./server-stream.ts";
 
 /** How many keys the engine looks up in one round. */
 const roundSize = 1000;

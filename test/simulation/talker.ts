@@ -5,7 +5,8 @@ import type { Clock } from "../../src/streams/clock.ts";
 import { Agenda } from "../../src/testing/engine/agenda.ts";
 import { Sequence } from "../../src/testing/engine/sequence.ts";
 import { defaultTiming } from "../../src/testing/engine/timing.ts";
-import type { Run, ServerStream } from "./engine.ts";
+import type { Run } from "./runs.ts";
+import type { ServerStream } from "./server-stream.ts";
 import { Engine } from "./engine.ts";
 
 /** As a real engine has them. */

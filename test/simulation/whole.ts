@@ -1,7 +1,7 @@
 import type { DurableTaskRequest, ListenForDurableEventRequest } from "../../gen/v1/dispatcher_pb.ts";
 import type { Clock } from "../../src/streams/clock.ts";
 import { DurableModel } from "./durable-model.ts";
-import type { ServerStream } from "./engine.ts";
+import type { ServerStream } from "./server-stream.ts";
 import { Signals } from "./signals.ts";
 import { TalkingEngine } from "./talker.ts";
 

@@ -1,7 +1,7 @@
 import type { Client } from "../../src/client.ts";
 import type { StartAction } from "../../src/listeners/action.ts";
 import type { Clock } from "../../src/streams/clock.ts";
-import type { Run } from "./engine.ts";
+import type { Run } from "./runs.ts";
 
 /** What a worker needs of the simulation. */
 export interface WorkOptions {

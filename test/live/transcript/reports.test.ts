@@ -88,6 +88,32 @@ same("SendBatchActionEvent, and what it refuses", async (p) => {
   p.note("done", await Promise.all(runIds.map((id) => p.done(id, 10_000))));
 });
 
+const mixed = { "who has whose": "The embedded engine gives each run its own output." };
+
+same("reports that come twice, with those of others", mixed, async (p) => {
+  const name = await p.put("twice");
+  const worker = await p.worker(`${name}:${name}`);
+  const runIds: string[] = [];
+  while (runIds.length < 20) runIds.push(await p.trigger(name));
+  await p.until(() => worker.messages.length === runIds.length);
+  const report = (taskRunExternalId: string) =>
+    p.dispatcher.sendStepActionEvent({
+      eventType: completed,
+      eventPayload: JSON.stringify({ of: runIds.indexOf(taskRunExternalId) }),
+      retryCount: 0,
+      taskRunExternalId,
+      workerId: worker.workerId,
+    });
+
+  await Promise.all(runIds.flatMap((id) => [report(id), report(id)]));
+  p.note("done", await Promise.all(runIds.map((id) => p.done(id, 10_000))));
+  const outputs = runIds.map(async (externalId) => {
+    const { taskRuns } = await p.admin.getRunDetails({ externalId });
+    return Object.values(taskRuns).map(({ output }) => new TextDecoder().decode(output));
+  });
+  p.note("who has whose", await Promise.all(outputs));
+});
+
 same("RefreshTimeout and ReleaseSlot of a task that runs, and of one that does not", async (p) => {
   const name = await p.put("refresh");
   const worker = await p.worker(`${name}:${name}`);
