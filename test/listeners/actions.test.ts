@@ -845,6 +845,27 @@ test("an older stream that is lost with its connection makes a new worker, as a 
   }
 });
 
+test("an older stream that the engine ends on a connection it leaves makes no new worker", async () => {
+  for (const error of [undefined, said(Code.Unavailable)]) {
+    const rig = new Rig();
+    const told: string[] = [];
+    const loop = new Loop(rig.client.actions({ register, onRegistered: ({ workerId }) => told.push(workerId) }));
+    await rig.pass(140_000);
+    rig.remote.goAway();
+    await rig.pass(6000);
+    const [old] = rig.remote.opened("listenV2");
+
+    if (error === undefined) old?.hangUp();
+    else old?.fail(error);
+    await rig.pass(20_000);
+    rig.remote.wire("listenV2").say(start(1));
+    await rig.pass(0);
+
+    assert.equal([told, loop.heard.length], [[id(1)], 1]);
+    await rig.done();
+  }
+});
+
 test("a renewal that a proxy cuts makes no new worker", async () => {
   const rig = new Rig();
   const told: string[] = [];

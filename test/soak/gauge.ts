@@ -45,6 +45,7 @@ export class Gauge {
       if (signal === undefined || signal.aborted || audience.listeners.size === 0) this.#audiences.delete(audience);
       else listeners += audience.listeners.size;
     }
+    this.#collect(); // What was struck off here.
     const { heapUsed: heap } = process.memoryUsage();
     return { heap, listeners, sockets: sockets(), timers: this.#timers.size };
   }

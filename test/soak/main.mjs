@@ -1,6 +1,7 @@
 // `npm run soak`: a million messages, ten thousand reconnects, 110,000 waits, 100,000 of them aborted, and 100,000
-// calls of the transport, most of them aborted at some moment, in one process per runtime. Nothing may grow: the rule is in flat.ts. With all three runtimes it draws docs/soak.svg;
-// `npm run soak -- deno` or RUNTIME=deno runs one, and COPPICE_SOAK=0.1 a tenth.
+// calls of the transport, most of them aborted at some moment, in one process per runtime. Nothing may grow: the rule is
+// in flat.ts. With all three runtimes it draws docs/soak.svg; `npm run soak -- deno` or RUNTIME=deno runs one, and
+// COPPICE_SOAK=0.1 does a tenth.
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import process from "node:process";

@@ -6,7 +6,14 @@ import { grown } from "./flat.ts";
 import type { Amount } from "./work.ts";
 import { soak } from "./work.ts";
 
-const full: Amount = { messages: 1e6, readings: 40, reconnects: 1e4, waits: 1.1e5, calls: 1e5 };
+const full = {
+  messages: 1e6,
+  readings: 40,
+  reconnects: 1e4,
+  waits: 1.1e5,
+  calls: 1e5,
+  keptMs: 32_000,
+} satisfies Amount;
 const share = Number(process.env["COPPICE_SOAK"] ?? 1);
 const amount: Amount = {
   messages: full.messages * share,
@@ -14,6 +21,7 @@ const amount: Amount = {
   reconnects: full.reconnects * share,
   waits: full.waits * share,
   calls: full.calls * share,
+  keptMs: full.keptMs * share,
 };
 
 const begunMs = performance.now();
