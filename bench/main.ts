@@ -1,4 +1,4 @@
-// `npm run bench`: measures Coppice beside connect-node, grpc-js and nice-grpc, and writes docs/performance.md. About twenty
+// `npm run bench`: measures Coppice beside connect-node, grpc-js and nice-grpc, and writes docs/performance.md. About 25
 // minutes. `npm run bench -- --quick` takes less than two, and only prints; so does `--only=read,unary`, see `Part` in plan.ts.
 // `--rounds=N`, `--runtimes=node,bun`, `--minutes=N`.
 import { spawnSync } from "node:child_process";
