@@ -77,8 +77,9 @@ export class Moments<T> implements Attempt<T>, Proof {
 
   /** The request is on its way. */
   sent(): void {
-    const { clock, steadyMs } = this.#policy;
+    const { clock, gate, steadyMs } = this.#policy;
     this.#sentAt = clock.now();
+    if (gate?.welcomes(this.connection)) this.#slot?.release();
     this.#later(letInMs, () => {
       this.#slot?.release();
       if (this.connection !== undefined) this.#letIn();
@@ -132,6 +133,7 @@ export class Moments<T> implements Attempt<T>, Proof {
   #letIn(): void {
     if (this.#isIn) return;
     this.#isIn = true;
+    if (this.connection !== undefined) this.#policy.gate?.letIn(this.connection);
     this.#course.letIn();
   }
 

@@ -70,7 +70,8 @@ interface Waiting extends Turn {
 
 /**
  * The one door through which all streams of a client connect: one at a time, in order of priority, and after a failure
- * nobody before a wait that all share. It keeps a fleet of clients that lost the same server from trampling it.
+ * nobody before a wait that all share. It keeps a fleet of clients that lost the same server from trampling it. While all
+ * is well, a connection that has let one in is open to the others.
  */
 export class Gate {
   readonly #clock: Clock;
@@ -82,6 +83,8 @@ export class Gate {
   readonly #queue: Waiting[] = [];
   /** Dead connections whose loss was counted; a second stream lost with one is no second failure. */
   readonly #mourned = new WeakSet<Connection>();
+  /** Connections on which a stream was let in. */
+  readonly #proven = new WeakSet<Connection>();
   #timeoutMs: number;
   #failures = 0;
   #notBefore = -Infinity;
@@ -154,6 +157,16 @@ export class Gate {
     }
     this.#rearm();
     return Math.max(0, this.#notBefore - now);
+  }
+
+  /** A stream was let in there. */
+  letIn(connection: Connection): void {
+    this.#proven.add(connection);
+  }
+
+  /** Whether a stream was let in there, and nothing has failed that no proof came after: then nobody waits for another. */
+  welcomes(connection: Connection | undefined): boolean {
+    return this.#failures === 0 && connection?.alive === true && this.#proven.has(connection);
   }
 
   /** An attempt has proven itself: whatever failed before it is forgotten. */

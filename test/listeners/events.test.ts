@@ -226,6 +226,21 @@ test("ends that come too early are no failure: they wait by themselves, ever lon
   await rig.done();
 });
 
+test("a hundred runs are listened to as soon as one is, and again after a cut once the client has proven itself", async () => {
+  const rig = new Rig();
+  const loops = Array.from({ length: 100 }, (_, n) => new Loop(rig.client.runs.events(id(100 + n))));
+  await rig.pass(300);
+  const first = rig.remote.opened(method).length;
+  await rig.pass(60_000);
+
+  rig.remote.kill();
+  await rig.pass(13_000);
+
+  assert.equal([first, rig.remote.opened(method).length], [100, 200]);
+  assert.is(loops.every(({ fate }) => fate.text === "pending"), true);
+  await rig.done();
+});
+
 test("an end that nobody can ask about is a passing trouble", async () => {
   const { heard, rig } = await listening();
   rig.remote.next("getRunDetails", said(Code.Unavailable));

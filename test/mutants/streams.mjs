@@ -228,6 +228,22 @@ export const streams = [
     hint: "test/streams/gate.test.ts",
   },
   {
+    name: "a connection stays open to all",
+    file: "src/streams/gate.ts",
+    find: "return this.#failures === 0 && connection",
+    replace: "return connection",
+    why: "a peer that accepts and drops is asked by all streams at once",
+    hint: "test/streams/gate.test.ts",
+  },
+  {
+    name: "quiet streams wait for one another",
+    file: "src/streams/attempt.ts",
+    find: "    if (gate?.welcomes(this.connection)) this.#slot?.release();\n",
+    replace: "",
+    why: "the hundredth run is listened to after 25 s, when it has long ended",
+    hint: "test/listeners/events.test.ts",
+  },
+  {
     name: "the alarm is not cancelled",
     file: "src/streams/gate.ts",
     find: "    this.#alarm?.abort();\n",

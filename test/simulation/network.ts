@@ -88,7 +88,12 @@ export class Network {
   /** The most streams that were connecting at a time, and which. */
   connecting: readonly string[] = [];
   /** Streams that have proven nothing yet, and when they were begun. */
-  readonly #unproven = new Map<object, { readonly method: string; readonly at: number }>();
+  readonly #unproven = new Map<
+    object,
+    { readonly method: string; readonly at: number; readonly wire: Wire | undefined }
+  >();
+  /** What a stream was let in on: the next ones are none that connect. */
+  readonly #proven = new WeakSet<Wire>();
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #engine: Engine;
@@ -242,7 +247,7 @@ export class Network {
     if ("error" in message) throw message.error;
     // An accepted beat proves the stream that it is for.
     if (method.name === "Heartbeat") {
-      for (const [one, { method }] of this.#unproven) if (method === "ListenV2") this.#unproven.delete(one);
+      for (const [one, { method }] of this.#unproven) if (method === "ListenV2") this.#proves(one);
     }
     const response = create(method.output, message.value as never);
     const { parent: service } = method;
@@ -286,7 +291,7 @@ export class Network {
     void this.#send(wire, input, stream);
     // Headers come with the first message, or are the whole answer.
     const first = await down.next();
-    this.#unproven.delete(down);
+    this.#proves(down);
     if (first.done === true && first.error !== undefined) throw first.error;
     const header = new Headers(first.done === true ? { "grpc-status": "0" } : {});
     const messages = down.from(first, (value) => create(method.output, value as never));
@@ -299,12 +304,20 @@ export class Network {
     this.#beatenAt = Math.max(this.#beatenAt, begunAt);
   }
 
+  /** It was let in. */
+  #proves(down: object): void {
+    const wire = this.#unproven.get(down)?.wire;
+    if (wire !== undefined) this.#proven.add(wire);
+    this.#unproven.delete(down);
+  }
+
   /** Notes that a stream connects, beside those that still do. */
   #connects(down: Down, method: string, signal: AbortSignal): void {
     const at = this.#clock.now();
-    for (const [one, { at: since }] of this.#unproven) if (at - since >= connectsMs) this.#unproven.delete(one);
-    if (at === this.awakeAt) return;
-    this.#unproven.set(down, { method, at });
+    for (const [one, { at: since }] of this.#unproven) if (at - since >= connectsMs) this.#proves(one);
+    const wire = this.current;
+    if (at === this.awakeAt || (wire !== undefined && this.#proven.has(wire))) return;
+    this.#unproven.set(down, { method, at, wire });
     onAbort(signal, () => this.#unproven.delete(down));
     if (this.#unproven.size > this.connecting.length) {
       this.connecting = Array.from(this.#unproven.values(), (one) => one.method);

@@ -387,6 +387,26 @@ test("a slot that is out while the gate is told of a failure holds no timer", as
   assert.is(clock.now(), 2000);
 });
 
+test("a connection that has let one in is open to all, until something fails and until it is proven again", () => {
+  const { gate } = opened();
+  const connection = { alive: true };
+  const welcomes: boolean[] = [];
+  const look = () => welcomes.push(gate.welcomes(connection));
+
+  look();
+  gate.letIn(connection);
+  look();
+  gate.failed(failure());
+  look();
+  gate.healthy();
+  look();
+  connection.alive = false;
+  look();
+
+  assert.equal(welcomes, [false, true, false, true, false]);
+  assert.equal([gate.welcomes({ alive: true }), gate.welcomes(undefined)], [false, false]);
+});
+
 test("windows and time-outs can be chosen", async () => {
   const clock = new VirtualClock();
   const gate = new Gate({

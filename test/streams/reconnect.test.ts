@@ -1120,6 +1120,21 @@ test("behind a gate quiet streams open 250 ms apart, in order of priority", asyn
   assert.is(clock.asleep, 0);
 });
 
+test("on a connection that has let one in quiet streams open at once; after a failure one after another again", async () => {
+  const clock = new VirtualClock();
+  const { open, openedAt } = flights(clock);
+  const connection = { alive: true };
+  const ready = () => Promise.resolve(connection);
+  const lines = [[silence], [silence], [pause(100), cut()], [silence], [silence], [silence], [silence]] as const;
+  const { gate, over } = behindGate(3, open(lines), clock, { ready });
+
+  await clock.pass(5000);
+  await over();
+
+  assert.equal(openedAt, [0, 250, 250, 2350]);
+  assert.is(gate.failures, 1);
+});
+
 for (
   const [what, line, openedAt] of [
     ["headers", [pause(20), headers], [0, 20]],
