@@ -87,7 +87,7 @@ class OneRun implements Matter {
   }
 
   get isAsSaid(): boolean {
-    return this.#said === this.#status;
+    return this.#said === this.#status && (this.#status === RunStatus.CANCELLED || this.#order.isWhole);
   }
 
   async isOver(signal: AbortSignal): Promise<boolean | undefined> {

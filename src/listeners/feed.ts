@@ -45,7 +45,10 @@ export interface Matter {
   hangsUp(message: WorkflowEvent): boolean;
   /** Whether all is told; `undefined` when nobody answers. */
   isOver(signal: AbortSignal): boolean | Promise<boolean | undefined>;
-  /** Whether what is over ended as the engine said when it hung up, and not as a later attempt did. */
+  /**
+   * Whether what is over ended as the engine said when it hung up, and not as a later attempt did, and all of it was told
+   * before: a busy engine hangs up before it tells the last.
+   */
   readonly isAsSaid: boolean;
   /** The stream was lost: until it is open again nothing is told. */
   lost(): void;
@@ -204,7 +207,7 @@ export class Feed {
     if (current !== undefined && (error === undefined || current.hungUp || current.isOver)) {
       const isOver = await this.#matter.isOver(signal);
       if (isOver) {
-        // It ended without a word of that end, so there may be more that was not told.
+        // It ended without a word of that end, or that word overtook others: there may be more that was not told.
         if (!(current.hungUp && this.#matter.isAsSaid) && (heard || livedMs >= foundMs)) this.#gap ??= gap("missing");
         return "end";
       }

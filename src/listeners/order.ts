@@ -17,24 +17,35 @@ interface Lane {
  */
 export class Order {
   readonly #lanes = new Map<string, Lane>();
+  /** Tasks that were told of, and not to their end. */
+  readonly #open = new Set<string>();
+  readonly #ended = new Set<string>();
+
+  /** Whether some task, and each that was told of, was told to its end: nothing of it comes behind that. */
+  get isWhole(): boolean {
+    return this.#ended.size > 0 && this.#open.size === 0;
+  }
 
   /** The event, behind the gap that it shows; nothing when it was there before. */
   take(event: RunEvent): readonly RunEvent[] {
-    switch (event.kind) {
-      case "chunk":
-        return this.#place(event);
-      case "started":
-      case "failed":
-      case "cancelled": {
-        const lane = this.#lanes.get(event.taskId);
-        if (lane !== undefined) lane.state = "failed";
-      }
+    if (!("taskId" in event) || event.kind === "gap") return [event];
+    const { kind, taskId } = event;
+    if (kind === "chunk") {
+      if (!this.#ended.has(taskId)) this.#open.add(taskId);
+      return this.#place(event);
     }
+    const [now, before] = kind === "started" ? [this.#open, this.#ended] : [this.#ended, this.#open];
+    before.delete(taskId);
+    now.add(taskId);
+    const lane = this.#lanes.get(taskId);
+    if (lane !== undefined && kind !== "completed") lane.state = "failed";
     return [event];
   }
 
   /** The stream was opened again: what happened meanwhile was not told. */
   reopened(): void {
+    this.#open.clear();
+    this.#ended.clear();
     for (const lane of this.#lanes.values()) if (lane.state === "steady") lane.state = "reopened";
   }
 

@@ -132,13 +132,14 @@ test("a failed run with an output that nobody can read is a failed run, a comple
     const { loop, rig } = await listening();
     rig.remote.next("getRunDetails", answer);
 
+    await say(rig, step(end));
     await hangUp(rig, end);
 
     texts.push(loop.fate.text.replace(run, "ID"));
     await rig.done();
   }
 
-  assert.equal(texts, ["RunFailedError: Run ID failed: task two: it broke", "ok 0"]);
+  assert.equal(texts, ["RunFailedError: Run ID failed: task two: it broke", "ok 1"]);
 });
 
 test("a hangup that details deny is not told: the stream is opened again, and that is a gap", async () => {
@@ -167,16 +168,61 @@ test("a run that failed when the engine hung up and has completed since may have
   await rig.done();
 });
 
+test("a hangup that overtook the end of a task leaves a gap, as one that nobody explains", async () => {
+  const untold: readonly (readonly [before: object[], heard: string[]])[] = [
+    [[], ["(missing)"]],
+    [[chunk("a", 0)], ["a", "(missing)"]],
+    [[step(STARTED)], ["started", "(missing)"]],
+    [[step(FAILED), step(STARTED), chunk("b", 0)], ["failed", "started", "b", "(missing)"]],
+    [[step(FAILED), chunk("late", 0)], ["failed", "late"]],
+  ];
+  for (const [before, expected] of untold) {
+    const { heard, rig } = await listening();
+    rig.remote.next("getRunDetails", details(RunStatus.COMPLETED));
+
+    await say(rig, ...before);
+    await hangUp(rig);
+
+    assert.equal(heard(), expected);
+    await rig.done();
+  }
+});
+
+test("a run that is cancelled tells of no ends, and leaves no gap", async () => {
+  const { heard, rig } = await listening();
+  rig.remote.next("getRunDetails", details(RunStatus.CANCELLED));
+
+  await say(rig, chunk("a", 0));
+  await hangUp(rig, ResourceEventType.CANCELLED);
+
+  assert.equal(heard(), ["a"]);
+  await rig.done();
+});
+
+test("what was lost with a stream is told once, and what is lost after it again", async () => {
+  const { heard, rig } = await listening();
+  rig.remote.next("getRunDetails", details(RunStatus.COMPLETED));
+
+  await say(rig, chunk("a", 0));
+  rig.remote.kill();
+  await rig.pass(3000);
+  await say(rig, { ...step(COMPLETED), resourceId: id(7) });
+  await hangUp(rig);
+
+  assert.equal(heard(), ["a", "(reconnect)", "completed"]);
+  await rig.done();
+});
+
 test("a hangup that the engine does not follow is followed by us", async () => {
   const { loop, rig } = await listening();
   rig.remote.next("getRunDetails", details(RunStatus.COMPLETED));
 
-  await say(rig, end(COMPLETED));
+  await say(rig, step(COMPLETED), end(COMPLETED));
   await rig.pass(999);
   const before = loop.fate.text;
   await rig.pass(1);
 
-  assert.equal([before, loop.fate.text], ["pending", "ok 0"]);
+  assert.equal([before, loop.fate.text], ["pending", "ok 1"]);
   await rig.done();
 });
 
@@ -444,12 +490,12 @@ test("a run whose end the engine lost is found by asking every half minute", asy
 test("a hangup that follows the probe leaves no gap", async () => {
   const { heard, loop, rig } = await listening();
   rig.remote.next("getRunDetails", details(RunStatus.COMPLETED));
-  await say(rig, chunk("a", 0));
+  await say(rig, chunk("a", 0), step(COMPLETED));
 
   await rig.pass(36_000);
   await hangUp(rig);
 
-  assert.equal([heard(), loop.fate.text], [["a"], "ok 1"]);
+  assert.equal([heard(), loop.fate.text], [["a", "completed"], "ok 2"]);
   assert.is(rig.remote.asked("getRunDetails").length, 1);
   await rig.done();
 });
@@ -567,7 +613,7 @@ test("a run that is over is not cut off while the loop is behind", async () => {
   await rig.pass(500);
   const total = 1500;
 
-  await say(rig, ...Array.from({ length: total }, (_, n) => chunk("a", n)), end(COMPLETED));
+  await say(rig, ...Array.from({ length: total - 1 }, (_, n) => chunk("a", n)), step(COMPLETED), end(COMPLETED));
   await rig.pass(120_000);
   let reads = first.text === "pending" ? 0 : 1;
   await rig.clock.drive(async () => {
@@ -644,10 +690,11 @@ test("details that results and events want at the same time are asked for once",
   });
 
   rig.remote.wire("subscribeToWorkflowRuns").say(finished(1));
+  await say(rig, step(COMPLETED));
   await hangUp(rig);
   await rig.pass(100);
 
-  assert.equal([loop.fate.text, result.text], ["ok 0", `ok {"talk":{}}`]);
+  assert.equal([loop.fate.text, result.text], ["ok 1", `ok {"talk":{}}`]);
   assert.is(rig.remote.asked("getRunDetails").length, 1);
   await rig.done();
 });

@@ -217,6 +217,14 @@ export const listeners = [
     hint: "test/listeners/results.test.ts",
   },
   {
+    name: "a hangup that overtakes others is believed",
+    file: "src/listeners/events.ts",
+    find: " && (this.#status === RunStatus.CANCELLED || this.#order.isWhole);",
+    replace: ";",
+    why: "what a busy engine never told is missing, and nobody says so",
+    hint: "test/listeners/events.test.ts",
+  },
+  {
     name: "a report is sent once",
     file: "src/listeners/reports.ts",
     find: 'if (isFinal(error) || doubt.judge("transient", error) === "fatal") throw error;',

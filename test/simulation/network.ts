@@ -311,14 +311,28 @@ export class Network {
     this.#unproven.delete(down);
   }
 
+  /** Those that nothing has ended for so long were let in too. */
+  #provesOld(): void {
+    const since = this.#clock.now() - connectsMs;
+    for (const [one, { at }] of this.#unproven) if (at <= since) this.#proves(one);
+  }
+
   /** Notes that a stream connects, beside those that still do. */
   #connects(down: Down, method: string, signal: AbortSignal): void {
     const at = this.#clock.now();
-    for (const [one, { at: since }] of this.#unproven) if (at - since >= connectsMs) this.#proves(one);
+    this.#provesOld();
     const wire = this.current;
-    if (at === this.awakeAt || (wire !== undefined && this.#proven.has(wire))) return;
+    if (wire !== undefined && this.#proven.has(wire)) return;
+    if (at === this.awakeAt) {
+      // For a machine that wakes up every moment has passed, also the one in which the next may connect.
+      if (wire !== undefined) this.#proven.add(wire);
+      return;
+    }
     this.#unproven.set(down, { method, at, wire });
-    onAbort(signal, () => this.#unproven.delete(down));
+    onAbort(signal, () => {
+      this.#provesOld();
+      this.#unproven.delete(down);
+    });
     if (this.#unproven.size > this.connecting.length) {
       this.connecting = Array.from(this.#unproven.values(), (one) => one.method);
     }
