@@ -68,9 +68,12 @@ const sizes = new WeakMap<RunEvent, number>();
 
 /** What the engine sent, as users see it; `undefined` for what this version does not know. */
 export function toRunEvent(message: WorkflowEvent): RunEvent | undefined {
-  const event = message.resourceType === ResourceType.WORKFLOW_RUN ? ofRun(message) : ofTask(message);
-  if (event !== undefined && message.eventPayload !== "") sizes.set(event, message.eventPayload.length);
-  return event;
+  return message.resourceType === ResourceType.WORKFLOW_RUN ? sized(ofRun(message), message) : toTaskEvent(message);
+}
+
+/** The same, of what happened to a task. */
+export function toTaskEvent(message: WorkflowEvent): TaskEvent | RunChunk | undefined {
+  return sized(ofTask(message), message);
 }
 
 /** How much of a queue's bounds an event takes: its payload, in characters. */
@@ -78,12 +81,17 @@ export function sizeOf(event: RunEvent): number {
   return sizes.get(event) ?? 0;
 }
 
+function sized<E extends RunEvent>(event: E | undefined, { eventPayload }: WorkflowEvent): E | undefined {
+  if (event !== undefined && eventPayload !== "") sizes.set(event, eventPayload.length);
+  return event;
+}
+
 function ofRun({ eventTimestamp, eventType, workflowRunId: runId }: WorkflowEvent): RunEnd | undefined {
   const kind = ends[eventType];
   return kind && { kind, runId, at: date(eventTimestamp) };
 }
 
-function ofTask(message: WorkflowEvent): RunEvent | undefined {
+function ofTask(message: WorkflowEvent): TaskEvent | RunChunk | undefined {
   const { eventIndex, eventPayload, eventTimestamp, resourceId: taskId, retryCount: attempt } = message;
   const told = { runId: message.workflowRunId, taskId, at: date(eventTimestamp) };
   const ofAttempt = { ...told, ...(attempt !== undefined && { attempt }) };

@@ -8,7 +8,7 @@ import { after } from "../streams/clock.ts";
 import { linked } from "../streams/signal.ts";
 import { LiveStream } from "../streams/stream.ts";
 import type { RunEvent } from "./event.ts";
-import { sizeOf, toRunEvent } from "./event.ts";
+import { sizeOf, toRunEvent, toTaskEvent } from "./event.ts";
 import type { Matter } from "./feed.ts";
 import { Feed } from "./feed.ts";
 import { inquire } from "./inquiry.ts";
@@ -77,7 +77,7 @@ class OneRun implements Matter {
   }
 
   tell(message: WorkflowEvent): readonly RunEvent[] {
-    const event = message.resourceType === ResourceType.WORKFLOW_RUN ? undefined : toRunEvent(message);
+    const event = message.resourceType === ResourceType.WORKFLOW_RUN ? undefined : toTaskEvent(message);
     return event === undefined ? [] : this.#order.take(event);
   }
 

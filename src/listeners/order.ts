@@ -1,4 +1,4 @@
-import type { RunChunk, RunEvent, RunGap } from "./event.ts";
+import type { RunChunk, RunEvent, RunGap, TaskEvent } from "./event.ts";
 
 /** What is known of the chunks of one task. */
 interface Lane {
@@ -27,8 +27,7 @@ export class Order {
   }
 
   /** The event, behind the gap that it shows; nothing when it was there before. */
-  take(event: RunEvent): readonly RunEvent[] {
-    if (!("taskId" in event) || event.kind === "gap") return [event];
+  take(event: TaskEvent | RunChunk): readonly RunEvent[] {
     const { kind, taskId } = event;
     if (kind === "chunk") {
       if (!this.#ended.has(taskId)) this.#open.add(taskId);

@@ -1,4 +1,4 @@
-import type { RunEvent } from "../../src/listeners/event.ts";
+import type { RunChunk, RunEvent, TaskEvent } from "../../src/listeners/event.ts";
 import { Order } from "../../src/listeners/order.ts";
 import { assert, suite } from "../harness.ts";
 
@@ -18,7 +18,7 @@ function order(...steps: readonly string[]): string[] {
   });
 }
 
-function event(step: string): RunEvent {
+function event(step: string): TaskEvent | RunChunk {
   const common = { runId: "run", taskId: step.startsWith("b") ? "b" : "a", at: undefined };
   switch (step) {
     case "started":
