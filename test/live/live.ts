@@ -26,18 +26,21 @@ export const quickPings = { intervalMs: 5500, timeoutMs: 2000 } as const;
 /** The environment variable that holds the command. */
 export type Command = "LIVE_DRAIN" | "LIVE_KILL" | "LIVE_START";
 
+/** What a suite may want beyond the token. */
+type Wanted = Command | "HATCHET_CLIENT_SERVER_URL";
+
 /** Why nothing can be tested, or undefined. */
-export function lack(...commands: Command[]): string | undefined {
+export function lack(...wanted: Wanted[]): string | undefined {
   if (!process.env["HATCHET_CLIENT_TOKEN"]) return "HATCHET_CLIENT_TOKEN names no engine";
   if (!process.env["COPPICE_LIVE"]) return "run by `npm run live`";
-  const missing = commands.filter((name) => !process.env[name]);
+  const missing = wanted.filter((name) => !process.env[name]);
   return missing.length === 0 ? undefined : `without ${missing.join(", ")}`;
 }
 
-/** A suite that is skipped, and says why, when there is no engine or one of the commands is missing. */
-export function live(name: string, ...commands: Command[]): Test {
+/** A suite that is skipped, and says why, when there is no engine or something else that it wants is missing. */
+export function live(name: string, ...wanted: Wanted[]): Test {
   const test = suite(name);
-  const reason = lack(...commands);
+  const reason = lack(...wanted);
   if (reason === undefined) return test;
   const hook = Object.assign(() => {}, { each: () => {} });
   return Object.assign((title: string) => test.skip(title, reason), {
