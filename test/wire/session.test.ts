@@ -85,7 +85,7 @@ test("notices the same of a session that is only finishing what it has", async (
 });
 
 test("asks on while no call is open", async () => {
-  const { channel } = open({ pingIntervalMs: 30, pingTimeoutMs: 30 });
+  const { channel } = open({ pingIntervalMs: 30, pingTimeoutMs: 1000 });
   await channel.ready(never, 1000);
 
   await until(() => server.pings >= 4);
