@@ -65,7 +65,7 @@ export const full: Plan = {
   parallel: { streams: 100, bytes: 96, count: 2000, warmup: 300, readers: ["connect", "grpcjs", "nice", "transport"] },
   calls: [
     { atOnce: 1, count: 1200, warmup: 500 },
-    { atOnce: 64, count: 12_000, warmup: 6000 },
+    { atOnce: 64, count: 20_000, warmup: 12_000 },
   ],
   callers: ["connect", "grpcjs", "nice", "transport"],
   roundTrips: 3000,

@@ -1,4 +1,5 @@
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary } from "@bufbuild/protobuf";
+import type { DescService, MessageShape } from "@bufbuild/protobuf";
 import type { ContextValues, StreamRequest, UnaryRequest } from "@connectrpc/connect";
 import { createContextValues } from "@connectrpc/connect";
 import type { OutgoingHttpHeaders } from "node:http2";
@@ -18,39 +19,48 @@ export type Matter =
     }
   );
 
-/** A call as it was begun: the request that the interceptors get, whose headers and signal are made when one asks. */
+/** What the caller says about a call beside the message. */
+export interface Said {
+  readonly header: HeadersInit | undefined;
+  readonly contextValues: ContextValues | undefined;
+}
+
+/** A call as it was begun, and its request, whose headers, signal and context are made when one asks. */
 export class Begun {
   readonly life: Life;
+  readonly stream: boolean;
+  readonly method: DescMethod;
+  readonly service: DescService;
+  readonly requestMethod = "POST";
+  readonly url: string;
+  readonly message: Matter["message"];
+  /** What is passed on: this itself, or, where somebody may spread it, what can be spread. */
   readonly request: AnyRequest;
   #header: Headers | undefined;
+  #contextValues: ContextValues | undefined;
 
-  constructor(
-    life: Life,
-    matter: Matter,
-    header: HeadersInit | undefined,
-    contextValues: ContextValues = createContextValues(),
-  ) {
+  constructor(life: Life, matter: Matter, said: Said, intercepted: boolean) {
     this.life = life;
-    if (header !== undefined) this.#header = this.#headersOf(header);
-    const ask = () => this.#header ??= this.#headersOf(undefined);
-    const { message, method, stream, url } = matter;
-    // Interceptors spread what they are given, so that its accessors must be its own.
-    const request = {
-      stream,
-      service: method.parent,
-      method,
-      requestMethod: "POST",
-      url,
-      contextValues,
-      message,
-      get signal(): AbortSignal {
-        return life.signal;
-      },
-      get header(): Headers {
-        return ask();
-      },
-    };
-    this.request = request as AnyRequest; // `stream` says which, here as in the matter.
+    this.stream = matter.stream;
+    this.method = matter.method;
+    this.service = matter.method.parent;
+    this.url = matter.url;
+    this.message = matter.message;
+    this.#contextValues = said.contextValues;
+    if (said.header !== undefined) this.#header = this.#headersOf(said.header);
+    this.request = (intercepted ? spreadable(this) : this) as AnyRequest; // `stream` says which, here as in the matter.
+  }
+
+  get signal(): AbortSignal {
+    return this.life.signal;
+  }
+
+  get header(): Headers {
+    return this.#header ??= this.#headersOf(undefined);
+  }
+
+  get contextValues(): ContextValues {
+    return this.#contextValues ??= createContextValues();
   }
 
   /** The signal that an interceptor has put in the place of ours, if one has. */
@@ -77,4 +87,24 @@ export class Begun {
 /** At most eight digits and a unit: a long time is told in seconds. */
 function timeoutOf(ms: number): string {
   return Math.ceil(ms) < 1e8 ? `${Math.ceil(ms)}m` : `${Math.min(Math.ceil(ms / 1000), 1e8 - 1)}S`;
+}
+
+/** Interceptors spread what they are given, so that its accessors must be its own: too dear for a call that has none. */
+function spreadable(begun: Begun) {
+  const { contextValues, message, method, requestMethod, service, stream, url } = begun;
+  return {
+    stream,
+    service,
+    method,
+    requestMethod,
+    url,
+    contextValues,
+    message,
+    get signal(): AbortSignal {
+      return begun.signal;
+    },
+    get header(): Headers {
+      return begun.header;
+    },
+  };
 }

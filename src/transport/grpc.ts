@@ -8,7 +8,7 @@ import type { Compression } from "@connectrpc/connect/protocol";
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import type { Clock } from "../streams/clock.ts";
 import { linked, onAbort } from "../streams/signal.ts";
-import type { AnyRequest } from "./begun.ts";
+import type { AnyRequest, Matter, Said } from "./begun.ts";
 import { Begun } from "./begun.ts";
 import type { Reading } from "./call.ts";
 import { Call } from "./call.ts";
@@ -77,7 +77,7 @@ export class Grpc implements Transport {
     const life = this.#live(signal, timeoutMs);
     const message = create(method.input, input);
     const { url } = this.#targets.of(method);
-    const response = await this.#run(new Begun(life, { method, message, stream: false, url }, header, contextValues));
+    const response = await this.#run(life, { method, message, stream: false, url }, { header, contextValues });
     life.end();
     return response as UnaryResponse<I, O>; // The answer to this method.
   }
@@ -95,7 +95,7 @@ export class Grpc implements Transport {
     // However it ends, and the caller's own iterable: what interceptors put around it may be deaf while it waits.
     life.watch((error) => void message.release(error));
     const { url } = this.#targets.of(method);
-    const response = await this.#run(new Begun(life, { method, message, stream: true, url }, header, contextValues));
+    const response = await this.#run(life, { method, message, stream: true, url }, { header, contextValues });
     return response as StreamResponse<I, O>; // The answer to this method.
   }
 
@@ -105,23 +105,27 @@ export class Grpc implements Transport {
     return new Life(this.#options.clock, signal, timeoutMs !== undefined && timeoutMs > 0 ? timeoutMs : undefined);
   }
 
-  async #run(begun: Begun): Promise<AnyResponse> {
+  async #run(life: Life, matter: Matter, said: Said): Promise<AnyResponse> {
+    const { interceptors } = this.#options;
+    const begun = new Begun(life, matter, said, interceptors.length > 0);
     let next = (last: AnyRequest): Promise<AnyResponse> =>
       last.stream ? this.#stream(begun, last) : this.#unary(begun, last);
-    for (const interceptor of this.#options.interceptors.toReversed()) next = interceptor(next);
+    for (const interceptor of interceptors.toReversed()) next = interceptor(next);
     try {
       return await next(begun.request);
     } catch (thrown) {
-      const error = begun.life.failure(thrown);
-      begun.life.end(error);
+      const error = life.failure(thrown);
+      life.end(error);
       throw error;
     }
   }
 
   async #unary(begun: Begun, request: UnaryRequest): Promise<UnaryResponse> {
     const { message, method } = request;
-    const bytes = await this.#encode(method, message);
-    const { call, http2 } = await this.#open(begun, request, () => {
+    const framed = this.#encode(method, message);
+    const bytes = framed instanceof Uint8Array ? framed : await framed;
+    const session = this.#sessions.connection ?? await this.#dial(begun, request);
+    const { call, http2 } = this.#open(session, begun, request, () => {
       // The interceptors have it now; the life ends behind them.
     });
     http2.end(bytes);
@@ -138,7 +142,8 @@ export class Grpc implements Transport {
     // One message goes with the headers and the end, in one write.
     const single = method.methodKind === "server_streaming";
     const whole = single ? await life.during(this.#gather(method, input)) : undefined;
-    const { call, http2 } = await this.#open(begun, request, (error, answered) => {
+    const session = this.#sessions.connection ?? await this.#dial(begun, request);
+    const { call, http2 } = this.#open(session, begun, request, (error, answered) => {
       if (answered) life.end(error); // An interceptor may make a call again that failed before.
     });
     if (whole === undefined) {
@@ -157,18 +162,13 @@ export class Grpc implements Transport {
     return frames;
   }
 
-  /** Opens the stream of a call. */
-  async #open(begun: Begun, request: AnyRequest, settled: Settled): Promise<Opened> {
+  /** Opens the stream of a call: at once, for a call that finds all it needs waits for nothing but its answer. */
+  #open(session: Session, begun: Begun, request: AnyRequest, settled: Settled): Opened {
     const { life } = begun;
     const foreign = begun.foreignSignal(request);
-    const check = () => {
-      life.assert();
-      foreign?.throwIfAborted();
-    };
-    check();
-    const session = this.#sessions.connection ?? await this.#dial(life.signal, foreign);
     // It may have been left in the very turn in which the dial was done.
-    check();
+    life.assert();
+    foreign?.throwIfAborted();
     const http2 = session.request(this.#headers(begun, request));
     const call = new Call(request.method.output, this.#reading, session, http2, {
       expired: () => life.expired(),
@@ -183,8 +183,8 @@ export class Grpc implements Transport {
     return { call, http2 };
   }
 
-  async #dial(signal: AbortSignal, foreign: AbortSignal | undefined): Promise<Session> {
-    const either = linked(signal, foreign);
+  async #dial(begun: Begun, request: AnyRequest): Promise<Session> {
+    const either = linked(begun.signal, begun.foreignSignal(request));
     try {
       return await this.#sessions.ready(either.signal, this.#options.connectTimeoutMs);
     } finally {

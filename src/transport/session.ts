@@ -1,3 +1,4 @@
+import process from "node:process";
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -27,6 +28,7 @@ export class Session implements Connection, Peer {
   readonly #over: Promise<void>;
   #left = false;
   #calmed = false;
+  #gathering = false;
   #open = 0;
   #reads = 0;
   #why: unknown;
@@ -99,10 +101,11 @@ export class Session implements Connection, Peer {
   request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
     const { authority, socket } = this.#dialed;
     headers[":authority"] = authority;
+    this.#gather();
     const stream = this.#request(headers);
     if (this.#open++ === 0) socket.ref();
     const { received } = this;
-    stream.once("close", () => {
+    stream.on("close", () => {
       const code = stream.rstCode;
       if (--this.#open === 0) {
         socket.unref();
@@ -132,6 +135,21 @@ export class Session implements Connection, Peer {
       this.#end();
     });
     return this.#over;
+  }
+
+  /** What is written in one turn goes out in one piece. Node and Bun gather by themselves, Deno would send each frame alone. */
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    const { socket } = this.#dialed;
+    socket.cork();
+    // What a stream is given, Deno writes in the tick after.
+    process.nextTick(() =>
+      process.nextTick(() => {
+        this.#gathering = false;
+        socket.uncork();
+      })
+    );
   }
 
   #request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
