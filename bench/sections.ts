@@ -49,7 +49,7 @@ export function unary(series: Series, plan: Plan, atOnce: number): string {
 
 /** One message there and back, and then the next. */
 export function pingpong(series: Series, plan: Plan): string {
-  return rates(series, plan, ["pingpong"], plan.players);
+  return rates(series, plan, ["pingpong"], plan.players, { raw: "nothing but `node:http2`" });
 }
 
 /** A row per name: how fast it is, beside connect-node, and what that costs. */

@@ -1,8 +1,10 @@
-import { create } from "@bufbuild/protobuf";
+import { connect } from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { SubscribeToWorkflowRunsRequest, WorkflowRunEvent } from "../../src/proto.ts";
 import { SubscribeToWorkflowRunsRequestSchema } from "../../src/proto.ts";
 import { follow } from "../../src/streams/follow.ts";
 import { Gate, Outbox, reconnect } from "../../src/streams/mod.ts";
+import { frame } from "../../src/transport/frames.ts";
 import { runId } from "./engine.ts";
 import { niceClient } from "./nice.ts";
 import { channelTo, connectNode, definitions, grpcClient, methods } from "./peers.ts";
@@ -16,6 +18,22 @@ const ball: SubscribeToWorkflowRunsRequest = create(SubscribeToWorkflowRunsReque
 
 /** The ways to play, each made for one `host:port` that gives back what it gets. */
 export const players = {
+  /** Nothing but `node:http2`: what comes goes back as it came. */
+  raw(hostPort: string): Play {
+    const session = connect(`http://${hostPort}`);
+    return (count) =>
+      new Promise((resolve, reject) => {
+        let left = count;
+        const stream = session.request({ ":method": "POST", ":path": definitions.runs.path });
+        stream.on("data", (bytes: Uint8Array) => {
+          if (--left > 0) stream.write(bytes);
+          else stream.end();
+        });
+        stream.on("error", reject);
+        stream.on("end", resolve);
+        stream.write(frame(toBinary(SubscribeToWorkflowRunsRequestSchema, ball), false));
+      });
+  },
   connect(hostPort: string): Play {
     const client = connectNode(hostPort);
     return rallying((requests, signal) => client.subscribeToWorkflowRuns(requests, { signal }));
