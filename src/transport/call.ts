@@ -76,12 +76,10 @@ export class Call<O extends DescMessage> implements Source {
     stream.on("error", (error) => this.#broke ??= error);
   }
 
-  /** Resolves when the headers are here, and right. Ask once. */
+  /** Resolves when the headers are here, and right. Ask once, in the turn in which it was made: nothing but an abort comes before. */
   opened(): Promise<void> {
     return new Promise((resolve, reject) => {
-      /* c8 ignore next -- nothing but an abort comes between the opening of a stream and the first who asks. */
-      if (this.#begun) resolve();
-      else if (this.#over) reject(this.#failure);
+      if (this.#over) reject(this.#failure);
       else this.#opening = { resolve, reject };
     });
   }

@@ -58,6 +58,24 @@ rows(test, {
     },
     seen: ["Canceled: left", "Canceled: left", "Canceled"],
   },
+  "an abort by what is asked for the first message": {
+    serve: () => ({ handle: () => {} }),
+    async play({ client, log, raw }) {
+      const life = new AbortController();
+      const leaver: AsyncIterable<{ text: string }> = {
+        [Symbol.asyncIterator]: () => ({
+          next() {
+            life.abort(why);
+            return Promise.resolve({ done: false, value: { text: "a" } });
+          },
+          throw: () => Promise.resolve({ done: true, value: undefined }),
+        }),
+      };
+      await heed(log, client.both(leaver, life));
+      await until(() => raw?.open.size === 0);
+    },
+    seen: ["Aborted: mine"],
+  },
   "an abort in the middle of a stream": {
     serve: () => ({ handle: (stream) => answer(stream, [note("a")]) }),
     async play({ client, log, raw }) {
