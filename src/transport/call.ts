@@ -76,7 +76,7 @@ export class Call<O extends DescMessage> implements Source {
     stream.on("error", (error) => this.#broke ??= error);
   }
 
-  /** Resolves when the headers are here, and right. Ask once, in the turn in which it was made: nothing but an abort comes before. */
+  /** Resolves when the headers are here, and right. Ask once, in the turn of its making: only an abort comes before. */
   opened(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#over) reject(this.#failure);

@@ -137,7 +137,7 @@ export class Session implements Connection, Peer {
     return this.#over;
   }
 
-  /** What is written in one turn goes out in one piece. Node and Bun gather by themselves, Deno would send each frame alone. */
+  /** Sends what is written in one turn in one piece, as Node and Bun do by themselves; Deno sends each frame alone. */
   #gather(): void {
     if (this.#gathering) return;
     this.#gathering = true;
